@@ -1,0 +1,1 @@
+"""Run an agent once per row of a CSV."""

@@ -1,0 +1,43 @@
+"""Agent profiles and pools: whose credentials an execution uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["AgentProfile", "ProfilePool", "ProfileRef", "SelectionStrategy"]
+
+
+class SelectionStrategy(StrEnum):
+    """How a pool picks a profile."""
+
+    LEAST_RECENTLY_USED = "least_recently_used"
+    MOST_RECENTLY_USED = "most_recently_used"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentProfile:
+    """A named set of credentials on the target; names are unique in an organization."""
+
+    name: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfilePool:
+    """A named pool from which the target picks a profile per execution."""
+
+    name: str
+    id: str
+    strategy: SelectionStrategy = SelectionStrategy.LEAST_RECENTLY_USED
+    #: whether one profile may serve two executions at once
+    concurrent_use: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileRef:
+    """What a request names: a profile or a pool, pinned by id when the batch is created."""
+
+    id: str
+    name: str
+    is_pool: bool = False

@@ -1,0 +1,1 @@
+"""What runs: the engine in the kernel and the runner of one batch."""

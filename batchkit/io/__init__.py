@@ -1,0 +1,1 @@
+"""What reads and keeps: tables from CSV, the store, the clock."""

@@ -1,0 +1,1 @@
+"""What shows: widgets for JupyterLab and Voila."""
