@@ -35,7 +35,7 @@ class InputVariable:
     def __post_init__(self) -> None:
         if not _VARIABLE_NAME.match(self.name):
             raise ConfigError(
-                f"{self.name!r} is not a name for an input variable: use letters, digits and _, and begin with no digit."
+                f"{self.name!r} is not a name for an input variable: use letters, digits and _, no digit first."
             )
 
     @property
