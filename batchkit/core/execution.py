@@ -6,7 +6,7 @@ from collections.abc import Mapping as MappingLike
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["Execution", "ExecutionOutcome", "ExecutionStatus"]
 
@@ -63,3 +63,14 @@ class Execution:
     profile_name: str = ""
     #: string keys and values, with batchkit's own among them
     metadata: MappingLike[str, str] = field(default_factory=dict)
+
+    @property
+    def standing(self) -> Literal["running", "waiting", "succeeded", "failed", "cancelled"]:
+        """In which of `ExecutionCounts` it is counted."""
+        if self.status is ExecutionStatus.COMPLETED:
+            return "failed" if self.outcome is ExecutionOutcome.FAILURE else "succeeded"
+        if self.status is ExecutionStatus.FAILED:
+            return "failed"
+        if self.status is ExecutionStatus.CANCELLED:
+            return "cancelled"
+        return "waiting" if self.status.needs_person else "running"

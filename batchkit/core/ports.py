@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Mapping as MappingLike
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 from batchkit.core.agent import Agent
 from batchkit.core.execution import Execution
+from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.outcome import Outcome
 from batchkit.core.profile import AgentProfile, ProfilePool
-from batchkit.core.request import TriggerRequest
+from batchkit.core.record import (
+    BatchRecord,
+    Event,
+    ItemChange,
+    ItemOutcome,
+    ItemRecord,
+    Lease,
+    NewBatch,
+    Tick,
+)
+from batchkit.core.request import NewItem, TriggerRequest
+from batchkit.core.target import TargetInfo
 
-__all__ = ["Clock", "Target", "TargetInfo"]
+__all__ = ["Clock", "Store", "Target", "TargetInfo", "WakeUp"]
 
 
 class Clock(Protocol):
@@ -28,8 +40,8 @@ class Clock(Protocol):
     def boot(self) -> tuple[str, float]:
         """An id of this boot, and the seconds since then, sleep included; what leases follow."""
 
-    async def wait(self, event: WakeUp, until: datetime | None) -> None:
-        """Return when `event` is set or the wall clock reaches `until`, whichever is first."""
+    async def wait(self, event: WakeUp, timeout: float) -> None:
+        """Return when `event` is set or `timeout` seconds have passed, whichever is first."""
 
 
 class WakeUp(Protocol):
@@ -37,22 +49,6 @@ class WakeUp(Protocol):
 
     def is_set(self) -> bool: ...
     async def wait(self) -> object: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetInfo:
-    """What a batch remembers of its target: enough to recognise it, nothing secret."""
-
-    #: "asteroid", "http", "function"
-    kind: str
-    #: base URL, or "module:function"
-    url: str
-    #: a short hash over URL and credentials: tells two accounts apart, gives neither away
-    account: str = ""
-    #: where the secret can be had again: "env:BATCHKIT_API_KEY", "keyring:service/user"; empty: only from the caller
-    secret: str = ""
-    #: for people: "the demo platform", "odyssey.asteroid.ai"
-    label: str = ""
 
 
 class Target(Protocol):
@@ -68,6 +64,8 @@ class Target(Protocol):
     listing_delay: float
     #: seconds after which a request is given up, connecting included
     total_timeout: float
+    #: seconds between two looks at what became of executions
+    poll_interval: float
 
     @property
     def info(self) -> TargetInfo: ...
@@ -89,5 +87,123 @@ class Target(Protocol):
 
     def executions(self, batch_id: str, since: datetime | None = None) -> AsyncIterator[list[Execution]]:
         """The batch's executions in pages of up to 100, with their metadata; `since`: created no earlier."""
+
+    async def aclose(self) -> None: ...
+
+
+class Store(Protocol):
+    """What keeps batches. All methods run on the engine's loop and raise StoreError where the store fails.
+
+    A write is durable when it returns. `actor` is who is named in the batch's log.
+    """
+
+    @property
+    def label(self) -> str:
+        """Where it is, for messages."""
+
+    async def begin(self, new: NewBatch) -> str:
+        """The id of a new batch nobody sees yet."""
+
+    async def add(self, batch_id: str, items: Sequence[NewItem]) -> None:
+        """Append items, due by the formula."""
+
+    async def leave_out(self, batch_id: str, rows: Sequence[tuple[int, int | None, Sequence[str], str]]) -> None:
+        """Append rows the policy "drop" left out: (row, line, cells, errors)."""
+
+    async def publish(self, batch_id: str, actor: str) -> BatchRecord:
+        """Make the batch visible: running, or pending until its start time."""
+
+    async def abandon(self, batch_id: str) -> None:
+        """Remove a batch that was begun and not published."""
+
+    async def batch(self, batch_id: str) -> BatchRecord:
+        """Raises NotFoundError."""
+
+    async def batches(
+        self, *, agent_id: str | None = None, statuses: Iterable[BatchStatus] = (), limit: int | None = None
+    ) -> list[BatchRecord]:
+        """Newest first."""
+
+    async def same_file(self, agent_id: str, fingerprint: str) -> list[BatchRecord]:
+        """Batches in which that file already ran for that agent, newest first."""
+
+    async def items(
+        self,
+        batch_id: str,
+        *,
+        after: tuple[Any, ...] | None = None,
+        limit: int | None = None,
+        order: Literal["row", "time"] = "row",
+        statuses: Sequence[ItemStatus] = (),
+        positions: Sequence[int] | None = None,
+    ) -> list[ItemRecord]:
+        """A page of items; `after`: the key of the last one before, (item,) or (execute_at, item)."""
+
+    async def cells(self, batch_id: str, first: int, last: int) -> list[list[str]]:
+        """The rows as they were in the file, for items first <= item < last."""
+
+    async def left_out(self, batch_id: str) -> list[tuple[int, int | None, list[str], str]]: ...
+
+    async def events(self, batch_id: str, *, item: int | None = None, limit: int | None = None) -> list[Event]:
+        """The log, oldest first; with `limit`, the newest of it."""
+
+    async def pause(self, batch_id: str, actor: str, reason: str = "") -> BatchRecord:
+        """Raises StateError, as do the next two."""
+
+    async def resume(self, batch_id: str, actor: str) -> BatchRecord: ...
+
+    async def cancel(self, batch_id: str, actor: str) -> BatchRecord: ...
+
+    async def cancel_items(self, batch_id: str, ids: Sequence[int], actor: str) -> ItemChange: ...
+
+    async def reschedule_items(self, batch_id: str, ids: Sequence[int], at: datetime, actor: str) -> ItemChange: ...
+
+    async def settle_items(
+        self, batch_id: str, ids: Sequence[int], choice: Literal["retry", "skip"], actor: str
+    ) -> ItemChange: ...
+
+    async def acquire(self, batch_id: str, owner: str, *, settle_after: float | None) -> Lease | None:
+        """The batch's lease, or None while another runner's is alive.
+
+        What a former runner left unfinished is in doubt then, not to be looked up before `settle_after` seconds
+        from now; None: the target cannot look up.
+        """
+
+    async def release(self, lease: Lease) -> None: ...
+
+    async def tick(
+        self,
+        lease: Lease,
+        *,
+        outcomes: Sequence[ItemOutcome] = (),
+        claim: int = 0,
+        gate: datetime | None = None,
+        pause: str = "",
+    ) -> Tick:
+        """One visit of the runner, in one transaction.
+
+        Records outcomes, pauses the batch with the reason `pause`, starts and completes it as its times and
+        counts say, renews the lease, and claims up to `claim` items that are due. `gate`: no later group starts
+        before it (kept with a claim, or by itself where `claim` is 0).
+        """
+
+    async def note(self, batch_id: str, seen: Sequence[tuple[int, Execution]]) -> int:
+        """Write down what became of executions; returns how many changed."""
+
+    async def earliest_open(self, batch_id: str) -> datetime | None:
+        """When the oldest execution that has not finished was triggered."""
+
+    async def doubtful(self, batch_id: str, limit: int) -> list[ItemRecord]:
+        """Items in doubt that may be looked up now."""
+
+    async def restagger(self, lease: Lease, message: str) -> int:
+        """Stagger the pending items anew from now and log `message`; returns how many moved."""
+
+    async def save_mapping(self, agent_id: str, fingerprint: str, mapping: MappingLike[str, Any]) -> None: ...
+
+    async def mapping(self, agent_id: str, fingerprint: str) -> dict[str, Any] | None: ...
+
+    async def delete_mapping(self, agent_id: str, fingerprint: str) -> bool:
+        """Whether there was one."""
 
     async def aclose(self) -> None: ...

@@ -1,0 +1,233 @@
+"""The engine inside the kernel: a thread with an event loop of its own, and one runner a batch.
+
+A cell that blocks the kernel does not stall the schedule, and what widgets and cells command crosses over safely.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Coroutine
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+from batchkit.core.ports import Clock, Store, Target
+from batchkit.core.record import BatchRecord, ItemChange
+from batchkit.core.retry import RetryPolicy
+from batchkit.core.waiting import Until, is_reached
+from batchkit.engine.runner import POLL_SECONDS, Runner
+from batchkit.errors import EngineError
+
+__all__ = ["KernelEngine"]
+
+T = TypeVar("T")
+logger = logging.getLogger("batchkit")
+
+_CLOSE_SECONDS = 10.0
+
+
+class KernelEngine:
+    """Runs batches in this process until `close`. Its coroutines run on its own loop; `call` gets a result out."""
+
+    def __init__(self, *, store: Store, target: Target, clock: Clock, policy: RetryPolicy | None = None) -> None:
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._store = store
+        self._target = target
+        self._clock = clock
+        self._policy = policy or RetryPolicy()
+        self._runners: dict[str, tuple[Runner, asyncio.Task[None]]] = {}
+        self._changed: dict[str, asyncio.Event] = {}
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<KernelEngine {self.owner}, {len(self._runners)} batches>"
+
+    # Across threads
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` on the engine's loop and return its result. Blocks; raises EngineError on that loop itself."""
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise EngineError(
+                "A blocking call was made from batchkit's own thread. Make it from a cell, a script or another thread."
+            )
+        return self.submit(work).result()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Start `work` on the engine's loop."""
+        try:
+            loop = self._running_loop()
+        except EngineError:
+            work.close()
+            raise
+        return asyncio.run_coroutine_threadsafe(work, loop)
+
+    def close(self) -> None:
+        """Stop sending, record what is under way, give the leases up, and end the thread. A second call does nothing."""
+        with self._lock:
+            loop, thread, self._closed = self._loop, self._thread, True
+            self._loop = None
+        if loop is None or thread is None:
+            return
+        asyncio.run_coroutine_threadsafe(self._close(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The batches this process runs."""
+        return tuple(self._runners)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._closed:
+                raise EngineError("This workspace is closed. Make a new one: ws = bk.Workspace(...).")
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="batchkit-engine", daemon=True)
+                self._thread.start()
+            return self._loop
+
+    async def _close(self) -> None:
+        tasks = [task for _, task in self._runners.values()]
+        for runner, _ in list(self._runners.values()):
+            runner.close()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
+        await self._target.aclose()
+        await self._store.aclose()
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    # On the loop
+
+    async def attend(self, batch_id: str) -> bool:
+        """Run the batch here, unless it is run already; False while another process's runner is alive."""
+        if batch_id in self._runners:
+            return True
+        can_look_up = self._target.can_look_up
+        quarantine = self._target.total_timeout + self._target.listing_delay if can_look_up else None
+        lease = await self._store.acquire(batch_id, self.owner, settle_after=quarantine)
+        if lease is None:
+            return False
+        runner = Runner(
+            lease,
+            store=self._store,
+            target=self._target,
+            clock=self._clock,
+            policy=self._policy,
+            seed=lease.epoch,
+            on_change=self._notify,
+        )
+        task = asyncio.get_running_loop().create_task(runner.run(), name=f"batchkit {batch_id}")
+        self._runners[batch_id] = (runner, task)
+        task.add_done_callback(lambda done: self._ended(batch_id, done))
+        return True
+
+    async def pause(self, batch_id: str, actor: str) -> BatchRecord:
+        """Pause; no request of this process starts after the call. Raises StateError."""
+        runner = self._runner(batch_id)
+        if runner is not None:
+            runner.hold()
+        try:
+            batch = await self._store.pause(batch_id, actor)
+        except BaseException:
+            if runner is not None:
+                runner.unhold()
+            raise
+        self._woken(batch)
+        return batch
+
+    async def resume(self, batch_id: str, actor: str) -> BatchRecord:
+        """Resume, here where nobody runs it. Raises StateError."""
+        batch = await self._store.resume(batch_id, actor)
+        runner = self._runner(batch_id)
+        if runner is not None:
+            runner.unhold()
+        elif not batch.runner_alive:
+            await self.attend(batch_id)
+        self._woken(batch)
+        return batch
+
+    async def cancel(self, batch_id: str, actor: str) -> BatchRecord:
+        """Cancel; no request of this process starts after the call. Raises StateError."""
+        runner = self._runner(batch_id)
+        if runner is not None:
+            runner.hold()
+        try:
+            batch = await self._store.cancel(batch_id, actor)
+        except BaseException:
+            if runner is not None:
+                runner.unhold()
+            raise
+        self._woken(batch)
+        return batch
+
+    async def cancel_items(self, batch_id: str, ids: list[int], actor: str) -> ItemChange:
+        """Cancel pending items."""
+        change = await self._store.cancel_items(batch_id, ids, actor)
+        self._nudge(batch_id)
+        return change
+
+    async def reschedule_items(self, batch_id: str, ids: list[int], at: datetime, actor: str) -> ItemChange:
+        """Move pending items."""
+        change = await self._store.reschedule_items(batch_id, ids, at, actor)
+        self._nudge(batch_id)
+        return change
+
+    async def settle_items(
+        self, batch_id: str, ids: list[int], choice: Literal["retry", "skip"], actor: str
+    ) -> ItemChange:
+        """Decide items in doubt."""
+        change = await self._store.settle_items(batch_id, ids, choice, actor)
+        self._nudge(batch_id)
+        return change
+
+    async def wait(self, batch_id: str, until: Until) -> BatchRecord:
+        """The batch once it is where `until` says. Raises BatchError where that cannot be."""
+        while True:
+            changed = self._changed.setdefault(batch_id, asyncio.Event())
+            changed.clear()
+            batch = await self._store.batch(batch_id)
+            if is_reached(batch, until, can_look_up=self._target.can_look_up):
+                return batch
+            if batch.status.final and not batch.runner_alive:
+                await self.attend(batch_id)
+            await self._clock.wait(changed, POLL_SECONDS)
+
+    def _runner(self, batch_id: str) -> Runner | None:
+        runner, _ = self._runners.get(batch_id, (None, None))
+        return runner
+
+    def _nudge(self, batch_id: str) -> None:
+        runner = self._runner(batch_id)
+        if runner is not None:
+            runner.wake()
+
+    def _woken(self, batch: BatchRecord) -> None:
+        self._nudge(batch.id)
+        self._notify(batch)
+
+    def _notify(self, batch: BatchRecord) -> None:
+        changed = self._changed.get(batch.id)
+        if changed is not None:
+            changed.set()
+
+    def _ended(self, batch_id: str, task: asyncio.Task[None]) -> None:
+        self._runners.pop(batch_id, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s: its runner failed", batch_id, exc_info=error)
+        changed = self._changed.get(batch_id)
+        if changed is not None:
+            changed.set()

@@ -1,0 +1,337 @@
+"""The runner of one batch: from what is due to what was recorded.
+
+Everything it does to a row goes through the store first: commit the intent, send, commit the outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from batchkit.core.lifecycle import BatchStatus
+from batchkit.core.outcome import NotSent, Outcome, Triggered, Unclear
+from batchkit.core.ports import Clock, Store, Target
+from batchkit.core.record import BatchRecord, Claim, ItemOutcome, Lease, Tick
+from batchkit.core.retry import Health, RetryPolicy
+from batchkit.core.schedule import TOLERANCE, after_group, has_missed_slots
+from batchkit.engine.follower import Follower
+from batchkit.errors import StoreError, TargetError
+
+__all__ = ["POLL_SECONDS", "Runner"]
+
+logger = logging.getLogger("batchkit")
+
+#: how often commands of other processes are looked for, at the least
+POLL_SECONDS = 0.5
+#: outcomes wait this long for the rest of their group, so that one commit records them all
+_LINGER_SECONDS = 0.05
+#: no request starts on a lease with less than this left
+_LEASE_MARGIN = 2.0
+#: after the store failed, it is tried again this often
+_STORE_RETRY_SECONDS = 1.0
+_LOOKED_UP_AT_ONCE = 100
+
+
+class Runner:
+    """Runs one batch as long as it holds the lease. Lives on the engine's loop."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        *,
+        store: Store,
+        target: Target,
+        clock: Clock,
+        policy: RetryPolicy,
+        seed: int,
+        on_change: Callable[[BatchRecord], None],
+    ) -> None:
+        self.batch_id = lease.batch_id
+        self._lease = lease
+        self._lost = False
+        self._store = store
+        self._target = target
+        self._clock = clock
+        self._health = Health(policy, seed=seed)
+        self._on_change = on_change
+        self._follower = Follower(lease.batch_id, store=store, target=target, clock=clock, on_note=self.wake)
+        self._wakeup = asyncio.Event()
+        self._held = False
+        self._closing = False
+        self._batch: BatchRecord | None = None
+        self._sending: set[asyncio.Task[None]] = set()
+        #: what became of attempts, not yet recorded
+        self._outbox: list[ItemOutcome] = []
+        self._first_outcome = 0.0
+        #: answers of the target not yet weighed
+        self._answers: list[Outcome] = []
+        #: seconds since boot before which no group starts; sleeping counts, changes of the wall clock do not
+        self._gate = 0.0
+        #: the same as a time, where it is still to be recorded
+        self._gate_at: datetime | None = None
+        #: why the batch is to pause itself
+        self._pause = ""
+        self._settling: asyncio.Task[None] | None = None
+        self._no_settling_before = 0.0
+
+    # Commands, from the same loop
+
+    def hold(self) -> None:
+        """No request starts from here on; what is claimed and unsent goes back to pending."""
+        self._held = True
+
+    def unhold(self) -> None:
+        """Requests may start again."""
+        self._held = False
+        self._health.reset()
+        self.wake()
+
+    def wake(self) -> None:
+        """Look at the store now."""
+        self._wakeup.set()
+
+    def close(self) -> None:
+        """Send nothing more, record what is under way, give the lease up, and end."""
+        self._closing = True
+        self.wake()
+
+    async def run(self) -> None:
+        """Run until there is nothing left to do, the lease is lost, or `close` was called."""
+        try:
+            while await self._step():
+                pass
+        finally:
+            await self._end()
+
+    # One step: a visit to the store, then what follows from it
+
+    async def _step(self) -> bool:
+        """Whether there is a next one."""
+        self._wakeup.clear()
+        try:
+            if await self._catch_up():
+                self._batch = None
+            if self._waits_for_group():
+                await self._clock.wait(self._wakeup, self._linger())
+                return True
+            tick = await self._visit()
+        except StoreError as error:
+            logger.warning("%s: %s", self.batch_id, error)
+            if self._closing:
+                return False
+            await self._clock.wait(asyncio.Event(), _STORE_RETRY_SECONDS)
+            return True
+        self._take_note(tick)
+        for claim in tick.claimed:
+            self._start(claim)
+        if self._lost or self._is_over(tick.batch):
+            return False
+        if not tick.claimed:
+            await self._clock.wait(self._wakeup, self._rest(tick.batch))
+        return True
+
+    async def _visit(self) -> Tick:
+        """Record outcomes and claim what is due, in one transaction."""
+        self._weigh()
+        outcomes, self._outbox = self._outbox, []
+        pause, self._pause = self._pause, ""
+        limit = self._claimable()
+        gate = self._next_gate() if limit else self._gate_at
+        try:
+            tick = await self._store.tick(self._lease, outcomes=outcomes, claim=limit, gate=gate, pause=pause)
+        except StoreError:
+            # Not acknowledged: recorded when the store works again, and nothing is sent before that.
+            self._outbox, self._pause, self._batch = outcomes + self._outbox, pause, None
+            raise
+        self._gate_at = None
+        return tick
+
+    def _take_note(self, tick: Tick) -> None:
+        before, self._batch = self._batch, tick.batch
+        if tick.lease is None:
+            self._lost = True
+            logger.warning("%s: another runner has taken over", self.batch_id)
+            return
+        self._lease = tick.lease
+        if before != tick.batch:
+            self._on_change(tick.batch)
+        if tick.batch.progress.executions.open:
+            self._follower.start()
+        if tick.next_settle is not None and tick.next_settle <= self._clock.now():
+            self._start_settling()
+
+    def _is_over(self, batch: BatchRecord) -> bool:
+        if self._sending or self._outbox:
+            return False
+        if self._closing:
+            return True
+        progress = batch.progress
+        return batch.status.final and not (progress.triggering or progress.in_doubt or progress.executions.open)
+
+    def _rest(self, batch: BatchRecord) -> float:
+        """Seconds until the store must be visited again, if nothing happens."""
+        timeout = POLL_SECONDS
+        if batch.status is BatchStatus.PENDING:
+            timeout = min(timeout, (batch.start_at - self._clock.now()).total_seconds())
+        if batch.status is BatchStatus.RUNNING and batch.next_due is not None and not self._held:
+            answers_first = batch.pace.batch_interval == 0 and self._sending
+            timeout = timeout if answers_first else min(timeout, self._delay(batch))
+        if self._outbox:
+            timeout = min(timeout, self._linger())
+        return max(0.0, timeout)
+
+    # When: the schedule, the rate rule, and what was missed
+
+    def _claimable(self) -> int:
+        """How many items may be claimed now."""
+        batch = self._batch
+        if batch is None or batch.next_due is None or batch.status is not BatchStatus.RUNNING:
+            return 0
+        if self._held or self._closing or self._pause or self._delay(batch) > 0:
+            return 0
+        if batch.pace.batch_interval > 0:
+            return batch.pace.max_concurrent
+        room = batch.pace.max_concurrent - len(self._sending)
+        # A commit for each single answer would cost more than the request.
+        worthwhile = min(batch.progress.pending, max(1, batch.pace.max_concurrent // 4))
+        return room if room >= worthwhile else 0
+
+    def _delay(self, batch: BatchRecord) -> float:
+        """Seconds until the next group may start."""
+        return max((_due(batch) - self._clock.now()).total_seconds(), self._gate - self._clock.boot()[1])
+
+    def _next_gate(self) -> datetime | None:
+        batch = self._batch
+        if batch is None or batch.pace.batch_interval == 0:
+            return None
+        return after_group(_due(batch), self._clock.now(), batch.pace)
+
+    def _waits_for_group(self) -> bool:
+        """Whether the outcomes at hand wait for more, to be recorded with one commit."""
+        return bool(self._outbox) and self._linger() > 0 and not self._claimable()
+
+    def _linger(self) -> float:
+        if not self._sending or self._closing or self._held:
+            return 0.0
+        return max(0.0, self._first_outcome + _LINGER_SECONDS - self._clock.monotonic())
+
+    async def _catch_up(self) -> bool:
+        """Stagger anew where slots were missed; whether that was done."""
+        batch = self._batch
+        if batch is None or batch.next_due is None or not self._claimable():
+            return False
+        now = self._clock.now()
+        if not has_missed_slots(batch.next_due, now, batch.pace):
+            return False
+        behind = (now - batch.next_due).total_seconds()
+        message = f"The schedule was {behind:,.0f} s behind; the pending rows have new times, from now on."
+        await self._store.restagger(self._lease, message)
+        return True
+
+    # Sending
+
+    def _start(self, claim: Claim) -> None:
+        task = asyncio.get_running_loop().create_task(self._send(claim))
+        self._sending.add(task)
+        task.add_done_callback(self._sent)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        self.wake()
+
+    async def _send(self, claim: Claim) -> None:
+        if not self._may_send():
+            self._put(claim, NotSent(message="It was not sent: the batch was paused or stopped first."))
+            return
+        self._space_out()
+        try:
+            outcome = await self._target.trigger(claim.request)
+        except asyncio.CancelledError:
+            self._put(claim, Unclear(message="It was given up while being sent."))
+            raise
+        except Exception as error:  # a target that breaks its promise must not cost the row
+            logger.exception("%s: item %s", self.batch_id, claim.item)
+            outcome = Unclear(message=f"{type(error).__name__}: {error}")
+        self._answers.append(outcome)
+        self._put(claim, outcome)
+
+    def _may_send(self) -> bool:
+        """Asked right before each request."""
+        running = self._batch is not None and self._batch.status is BatchStatus.RUNNING
+        if self._held or self._closing or self._lost or not running:
+            return False
+        boot_id, now = self._clock.boot()
+        return self._lease.boot == boot_id and self._lease.expires - _LEASE_MARGIN > now
+
+    def _space_out(self) -> None:
+        """Keep the next group one interval from this request, whatever the wall clock does."""
+        if self._batch is not None and self._batch.pace.batch_interval > 0:
+            interval = self._batch.pace.batch_interval - TOLERANCE.total_seconds()
+            self._gate = max(self._gate, self._clock.boot()[1] + interval)
+
+    def _put(self, claim: Claim, outcome: Outcome) -> None:
+        now = self._clock.now()
+        if not self._outbox:
+            self._first_outcome = self._clock.monotonic()
+        settle_at = None
+        if isinstance(outcome, Unclear) and self._target.can_look_up:
+            settle_at = now + timedelta(seconds=self._target.total_timeout + self._target.listing_delay)
+        self._outbox.append(
+            ItemOutcome(item=claim.item, attempt=claim.attempt, outcome=outcome, at=now, settle_at=settle_at)
+        )
+
+    def _weigh(self) -> None:
+        """Let the answers since the last visit decide whether to wait or to pause."""
+        answers, self._answers = self._answers, []
+        decision = self._health.observe(answers)
+        if decision.pause:
+            self._pause = decision.pause
+        if decision.wait:
+            self._gate = max(self._gate, self._clock.boot()[1] + decision.wait)
+            self._gate_at = self._clock.now() + timedelta(seconds=decision.wait)
+            logger.info("%s: nothing is sent for %.1f s. %s", self.batch_id, decision.wait, decision.reason)
+
+    # Rows in doubt
+
+    def _start_settling(self) -> None:
+        idle = self._settling is None or self._settling.done()
+        if idle and self._target.can_look_up and self._clock.monotonic() >= self._no_settling_before:
+            self._settling = asyncio.get_running_loop().create_task(self._settle())
+
+    async def _settle(self) -> None:
+        """Ask the target for the executions of rows in doubt: those it knows were triggered, the others were not."""
+        try:
+            for item in await self._store.doubtful(self.batch_id, _LOOKED_UP_AT_ONCE):
+                found = await self._target.find(self.batch_id, item.item, item.attempt)
+                outcome: Outcome = NotSent(message="The target knows nothing of it; it can be sent again.")
+                if found is not None:
+                    outcome = Triggered(execution=found)
+                now = self._clock.now()
+                self._outbox.append(ItemOutcome(item=item.item, attempt=item.attempt, outcome=outcome, at=now))
+        except (TargetError, StoreError) as error:
+            self._no_settling_before = self._clock.monotonic() + 2 * self._target.poll_interval
+            logger.warning("%s: rows in doubt could not be looked up: %s", self.batch_id, error)
+        self.wake()
+
+    # The end
+
+    async def _end(self) -> None:
+        self._follower.stop()
+        if self._settling is not None:
+            self._settling.cancel()
+        if self._sending:
+            await asyncio.wait(self._sending)
+        try:
+            if self._outbox:
+                await self._store.tick(self._lease, outcomes=self._outbox)
+            await self._store.release(self._lease)
+        except StoreError as error:
+            logger.warning("%s: %s", self.batch_id, error)
+
+
+def _due(batch: BatchRecord) -> datetime:
+    """When the next group is due, by the schedule and by what the store says of the rate."""
+    assert batch.next_due is not None
+    return max(batch.next_due, batch.gate_at or batch.next_due)

@@ -1,0 +1,159 @@
+"""Writing a new batch: its row, then its items chunk by chunk, then the moment it becomes visible."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from batchkit.core.lifecycle import BatchStatus, ItemStatus
+from batchkit.core.profile import ProfileRef
+from batchkit.core.record import NewBatch
+from batchkit.core.request import NewItem
+from batchkit.core.schedule import Pace
+from batchkit.io.schema import batches, events, inputs, items, left_out
+
+__all__ = ["add_items", "add_left_out", "begin_batch", "delete_unfinished", "publish_batch"]
+
+#: a batch not published after this was left behind by a process that ended
+_ABANDONED = timedelta(hours=12)
+
+
+def begin_batch(connection: Connection, batch_id: str, new: NewBatch, now: datetime) -> None:
+    """Write the batch's row, not yet visible."""
+    zero = {column.name: 0 for column in batches.c if column.name.startswith(("n_", "x_"))}
+    connection.execute(
+        insert(batches).values(
+            id=batch_id,
+            name=new.name,
+            status=BatchStatus.PENDING,
+            ready=False,
+            owner=new.owner,
+            agent_id=new.agent_id,
+            agent_name=new.agent_name,
+            version=new.version,
+            target=_json(asdict(new.target)),
+            max_concurrent=new.pace.max_concurrent,
+            batch_interval=new.pace.batch_interval,
+            default_profile=_profile(new.default_profile),
+            columns=_json(new.columns),
+            mapping=_json(dict(new.mapping)),
+            source=new.source,
+            fingerprint=new.fingerprint,
+            created_at=now,
+            start_at=new.start_at,
+            reason="",
+            revision=0,
+            epoch=0,
+            runner="",
+            lease_boot="",
+            lease_expires=0.0,
+            total=0,
+            left_out=0,
+            **zero,
+        )
+    )
+
+
+def add_items(connection: Connection, batch_id: str, new: Sequence[NewItem]) -> None:
+    """Append a chunk of items after those the batch has, due by the specification's formula."""
+    batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
+    first: int = batch.total
+    pace = Pace(max_concurrent=batch.max_concurrent, batch_interval=batch.batch_interval)
+    connection.execute(
+        insert(items),
+        [
+            {
+                "batch_id": batch_id,
+                "position": position,
+                "status": ItemStatus.PENDING,
+                "execute_at": batch.start_at + position // pace.max_concurrent * pace.interval,
+                "by_hand": False,
+                "attempt": 0,
+                "error": "",
+            }
+            for position in range(first, first + len(new))
+        ],
+    )
+    connection.execute(
+        insert(inputs),
+        [
+            {
+                "batch_id": batch_id,
+                "position": position,
+                "row": item.row,
+                "line": item.line,
+                "cells": _json(item.cells),
+                "inputs": _json(item.inputs),
+                "metadata": _json(item.metadata) if item.metadata else None,
+                "profile": _profile(item.profile),
+            }
+            for position, item in enumerate(new, first)
+        ],
+    )
+    _count(connection, batch_id, total=len(new), n_pending=len(new))
+
+
+def add_left_out(
+    connection: Connection, batch_id: str, rows: Sequence[tuple[int, int | None, Sequence[str], str]]
+) -> None:
+    """Append rows the policy "drop" left out: (row, line, cells, errors)."""
+    connection.execute(
+        insert(left_out),
+        [
+            {"batch_id": batch_id, "row": row, "line": line, "cells": _json(cells), "errors": errors}
+            for row, line, cells, errors in rows
+        ],
+    )
+    _count(connection, batch_id, left_out=len(rows))
+
+
+def publish_batch(connection: Connection, batch_id: str, actor: str, now: datetime) -> None:
+    """Make the batch visible: running if its start time has come, else pending."""
+    row = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
+    running = row.start_at <= now
+    status = BatchStatus.RUNNING if running else BatchStatus.PENDING
+    connection.execute(
+        update(batches)
+        .where(batches.c.id == batch_id)
+        .values(ready=True, status=status, started_at=now if running else None)
+    )
+    rows = f"{row.total:,} rows of {row.source}" if row.source else f"{row.total:,} rows"
+    dropped = f", {row.left_out:,} invalid ones left out" if row.left_out else ""
+    when = "running at once" if running else f"to start at {row.start_at:%Y-%m-%d %H:%M:%S} UTC"
+    connection.execute(
+        insert(events).values(
+            batch_id=batch_id,
+            at=now,
+            actor=actor,
+            kind="created",
+            message=f"Created for {row.agent_name} with {rows}{dropped}, {when}.",
+        )
+    )
+
+
+def delete_unfinished(connection: Connection, now: datetime, batch_id: str | None = None) -> None:
+    """Remove a batch that was never published; without `batch_id`, all that were left behind."""
+    doomed = select(batches.c.id).where(batches.c.ready.is_(False))
+    doomed = doomed.where(batches.c.id == batch_id if batch_id else batches.c.created_at < now - _ABANDONED)
+    ids = list(connection.execute(doomed).scalars())
+    for table in (items, inputs, left_out):
+        connection.execute(delete(table).where(table.c.batch_id.in_(ids)))
+    connection.execute(delete(batches).where(batches.c.id.in_(ids)))
+
+
+def _count(connection: Connection, batch_id: str, **more: int) -> None:
+    changes: dict[str, Any] = {name: batches.c[name] + count for name, count in more.items()}
+    connection.execute(update(batches).where(batches.c.id == batch_id).values(**changes))
+
+
+def _profile(profile: ProfileRef | None) -> str | None:
+    return None if profile is None else _json(asdict(profile))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

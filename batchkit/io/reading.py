@@ -1,0 +1,252 @@
+"""From the store's rows to values: batches, items, events. Statements that only read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, func, or_, select
+
+from batchkit.core.execution import Execution, ExecutionOutcome, ExecutionStatus
+from batchkit.core.lifecycle import BatchStatus, ItemStatus
+from batchkit.core.profile import ProfileRef
+from batchkit.core.progress import ExecutionCounts, Progress
+from batchkit.core.record import BatchRecord, Event, ItemRecord
+from batchkit.core.schedule import Pace
+from batchkit.core.target import TargetInfo
+from batchkit.errors import NotFoundError
+from batchkit.io.schema import batches, events, inputs, items, left_out
+
+__all__ = [
+    "batch_of",
+    "find_batch",
+    "read_batch",
+    "read_batches",
+    "read_cells",
+    "read_doubtful",
+    "read_earliest_open",
+    "read_events",
+    "read_items",
+    "read_left_out",
+    "read_same_file",
+]
+
+_ITEM_COLUMNS = (items, inputs.c.row, inputs.c.line)
+
+
+def profile_of(text: str | None) -> ProfileRef | None:
+    """The profile kept as JSON."""
+    return None if text is None else ProfileRef(**json.loads(text))
+
+
+def batch_of(connection: Connection, row: Row[Any], boot: tuple[str, float]) -> BatchRecord:
+    """The batch in `row`, with the time its next item is due."""
+    next_due = connection.execute(
+        select(items.c.execute_at)
+        .where(items.c.batch_id == row.id, items.c.status == ItemStatus.PENDING)
+        .order_by(items.c.execute_at)
+        .limit(1)
+    ).scalar()
+    states = {status.value: getattr(row, f"n_{status}") for status in ItemStatus}
+    executions = ExecutionCounts(
+        running=row.x_running,
+        waiting=row.x_waiting,
+        succeeded=row.x_succeeded,
+        failed=row.x_failed,
+        cancelled=row.x_cancelled,
+    )
+    boot_id, seconds = boot
+    return BatchRecord(
+        id=row.id,
+        name=row.name,
+        status=BatchStatus(row.status),
+        agent_id=row.agent_id,
+        agent_name=row.agent_name,
+        version=row.version,
+        target=TargetInfo(**json.loads(row.target)),
+        pace=Pace(max_concurrent=row.max_concurrent, batch_interval=row.batch_interval),
+        default_profile=profile_of(row.default_profile),
+        columns=tuple(json.loads(row.columns)),
+        mapping=json.loads(row.mapping),
+        source=row.source,
+        fingerprint=row.fingerprint,
+        owner=row.owner,
+        progress=Progress(total=row.total, left_out=row.left_out, executions=executions, **states),
+        created_at=row.created_at,
+        start_at=row.start_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        reason=row.reason,
+        gate_at=row.gate_at,
+        next_due=next_due,
+        revision=row.revision,
+        epoch=row.epoch,
+        runner=row.runner,
+        runner_alive=bool(row.runner) and row.lease_boot == boot_id and row.lease_expires > seconds,
+    )
+
+
+def find_batch(connection: Connection, batch_id: str) -> Row[Any]:
+    """The batch's row. Raises NotFoundError."""
+    row = connection.execute(select(batches).where(batches.c.id == batch_id, batches.c.ready)).first()
+    if row is None:
+        raise NotFoundError(f"There is no batch {batch_id!r} in this store. ws.batches() lists those there are.")
+    return row
+
+
+def read_batch(connection: Connection, batch_id: str, boot: tuple[str, float]) -> BatchRecord:
+    """The batch of that id. Raises NotFoundError."""
+    return batch_of(connection, find_batch(connection, batch_id), boot)
+
+
+def read_batches(
+    connection: Connection,
+    boot: tuple[str, float],
+    *,
+    agent_id: str | None = None,
+    statuses: Iterable[BatchStatus] = (),
+    limit: int | None = None,
+) -> list[BatchRecord]:
+    """Batches, newest first."""
+    query = select(batches).where(batches.c.ready).order_by(batches.c.created_at.desc(), batches.c.id)
+    if agent_id is not None:
+        query = query.where(batches.c.agent_id == agent_id)
+    if chosen := list(statuses):
+        query = query.where(batches.c.status.in_(chosen))
+    return [batch_of(connection, row, boot) for row in connection.execute(query.limit(limit))]
+
+
+def read_same_file(
+    connection: Connection, boot: tuple[str, float], agent_id: str, fingerprint: str
+) -> list[BatchRecord]:
+    """Batches in which the same file already ran for this agent, newest first."""
+    query = (
+        select(batches)
+        .where(batches.c.ready, batches.c.agent_id == agent_id, batches.c.fingerprint == fingerprint)
+        .order_by(batches.c.created_at.desc())
+    )
+    return [batch_of(connection, row, boot) for row in connection.execute(query)]
+
+
+def read_items(
+    connection: Connection,
+    batch_id: str,
+    *,
+    after: tuple[Any, ...] | None = None,
+    limit: int | None = None,
+    order: str = "row",
+    statuses: Sequence[ItemStatus] = (),
+    positions: Sequence[int] | None = None,
+) -> list[ItemRecord]:
+    """A page of items.
+
+    order: "row" (position) or "time" (due time, then position). after: the key of the last item of the page
+    before: (position,) or (execute_at, position). A page costs the same wherever it lies.
+    """
+    query = _joined(batch_id)
+    if statuses:
+        query = query.where(items.c.status.in_(statuses))
+    if positions is not None:
+        query = query.where(items.c.position.in_(positions))
+    keys = [items.c.execute_at, items.c.position] if order == "time" else [items.c.position]
+    if after is not None:
+        query = query.where(_beyond(keys, after))
+    return [item_of(row) for row in connection.execute(query.order_by(*keys).limit(limit))]
+
+
+def _joined(batch_id: str) -> Select[Any]:
+    return (
+        select(*_ITEM_COLUMNS)
+        .join(inputs, and_(inputs.c.batch_id == items.c.batch_id, inputs.c.position == items.c.position))
+        .where(items.c.batch_id == batch_id)
+    )
+
+
+def _beyond(keys: list[Any], after: tuple[Any, ...]) -> Any:
+    if len(keys) == 1:
+        return keys[0] > after[0]
+    return or_(keys[0] > after[0], and_(keys[0] == after[0], keys[1] > after[1]))
+
+
+def item_of(row: Row[Any]) -> ItemRecord:
+    """The item in `row`."""
+    return ItemRecord(
+        item=row.position,
+        row=row.row,
+        line=row.line,
+        status=ItemStatus(row.status),
+        execute_at=row.execute_at,
+        by_hand=row.by_hand,
+        attempt=row.attempt,
+        intent_at=row.intent_at,
+        triggered_at=row.triggered_at,
+        settle_at=row.settle_at,
+        error=row.error,
+        execution=_execution_of(row),
+    )
+
+
+def _execution_of(row: Row[Any]) -> Execution | None:
+    if row.execution_id is None:
+        return None
+    return Execution(
+        id=row.execution_id,
+        status=ExecutionStatus(row.x_status),
+        outcome=None if row.x_outcome is None else ExecutionOutcome(row.x_outcome),
+        reasoning=row.x_reasoning or "",
+        result=None if row.x_result is None else json.loads(row.x_result),
+        error=row.x_error or "",
+        created_at=row.x_created,
+        started_at=row.x_started,
+        finished_at=row.x_finished,
+        url=row.x_url or "",
+        profile_name=row.x_profile or "",
+    )
+
+
+def read_cells(connection: Connection, batch_id: str, first: int, last: int) -> list[list[str]]:
+    """The rows as they were in the file, for positions first <= position < last."""
+    query = (
+        select(inputs.c.cells)
+        .where(inputs.c.batch_id == batch_id, inputs.c.position >= first, inputs.c.position < last)
+        .order_by(inputs.c.position)
+    )
+    return [json.loads(text) for text in connection.execute(query).scalars()]
+
+
+def read_left_out(connection: Connection, batch_id: str) -> list[tuple[int, int | None, list[str], str]]:
+    """The rows the policy left out: (row, line, cells, errors), in the file's order."""
+    query = select(left_out).where(left_out.c.batch_id == batch_id).order_by(left_out.c.row)
+    return [(row.row, row.line, json.loads(row.cells), row.errors) for row in connection.execute(query)]
+
+
+def read_events(
+    connection: Connection, batch_id: str, *, item: int | None = None, limit: int | None = None
+) -> list[Event]:
+    """The batch's log, oldest first; with `limit`, the newest so many of it."""
+    query = select(events).where(events.c.batch_id == batch_id)
+    if item is not None:
+        query = query.where(events.c.position == item)
+    rows = connection.execute(query.order_by(events.c.id.desc()).limit(limit)).all()
+    return [
+        Event(at=row.at, actor=row.actor, kind=row.kind, message=row.message, item=row.position)
+        for row in reversed(rows)
+    ]
+
+
+def read_earliest_open(connection: Connection, batch_id: str) -> datetime | None:
+    """When the oldest execution that has not finished was triggered; None: all have finished."""
+    done = [status for status in ExecutionStatus if status.terminal]
+    query = select(func.min(items.c.triggered_at)).where(
+        items.c.batch_id == batch_id, items.c.status == ItemStatus.TRIGGERED, items.c.x_status.not_in(done)
+    )
+    earliest: datetime | None = connection.scalar(query)
+    return earliest
+
+
+def read_doubtful(connection: Connection, batch_id: str, now: datetime, limit: int) -> list[ItemRecord]:
+    """Items in doubt whose quarantine is over, in order."""
+    query = _joined(batch_id).where(items.c.status == ItemStatus.IN_DOUBT, items.c.settle_at <= now)
+    return [item_of(row) for row in connection.execute(query.order_by(items.c.position).limit(limit))]

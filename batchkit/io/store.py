@@ -1,0 +1,328 @@
+"""The store: batches, their items and their log in one SQL database."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as MappingLike
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, delete, func, insert, select
+
+from batchkit.core.execution import Execution
+from batchkit.core.lifecycle import BatchStatus, ItemStatus
+from batchkit.core.ports import Clock
+from batchkit.core.record import BatchRecord, Event, ItemChange, ItemOutcome, ItemRecord, Lease, NewBatch, Tick
+from batchkit.core.request import NewItem
+from batchkit.io import commands, creation, reading, sending
+from batchkit.io.database import Database
+from batchkit.io.schema import items, mappings
+
+__all__ = ["LEASE_SECONDS", "SqlStore"]
+
+#: how long a lease holds without being renewed
+LEASE_SECONDS = 15.0
+#: a lease with less than this left is renewed
+_RENEW_BELOW = 10.0
+#: no vowels and nothing that looks like something else
+_ID_ALPHABET = "23456789bcdfghjkmnpqrstvwxz"
+
+
+class SqlStore:
+    """Implements `core.ports.Store` over SQLAlchemy Core."""
+
+    def __init__(self, path: str | Path, clock: Clock) -> None:
+        self._database = Database(Path(path).expanduser().absolute())
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"<SqlStore {self.label!r}>"
+
+    @property
+    def label(self) -> str:
+        """The file's path."""
+        return str(self._database.path)
+
+    # Creating
+
+    async def begin(self, new: NewBatch) -> str:
+        """The id of a new batch nobody sees yet; leftovers of processes that ended are removed."""
+        batch_id = "b" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(9))
+        now = self._clock.now()
+
+        def work(connection: Connection) -> None:
+            creation.delete_unfinished(connection, now)
+            creation.begin_batch(connection, batch_id, new, now)
+
+        await self._database.write(work)
+        return batch_id
+
+    async def add(self, batch_id: str, new: Sequence[NewItem]) -> None:
+        """Append items, due by the specification's formula."""
+        await self._database.write(creation.add_items, batch_id, new)
+
+    async def leave_out(self, batch_id: str, rows: Sequence[tuple[int, int | None, Sequence[str], str]]) -> None:
+        """Append rows the policy "drop" left out."""
+        await self._database.write(creation.add_left_out, batch_id, rows)
+
+    async def publish(self, batch_id: str, actor: str) -> BatchRecord:
+        """Make the batch visible."""
+        return await self._command(creation.publish_batch, batch_id, actor, self._clock.now())
+
+    async def abandon(self, batch_id: str) -> None:
+        """Remove a batch that was begun and not published."""
+        await self._database.write(creation.delete_unfinished, self._clock.now(), batch_id)
+
+    # Reading
+
+    async def batch(self, batch_id: str) -> BatchRecord:
+        """The batch as it stands."""
+        return await self._database.read(reading.read_batch, batch_id, self._clock.boot())
+
+    async def batches(
+        self, *, agent_id: str | None = None, statuses: Iterable[BatchStatus] = (), limit: int | None = None
+    ) -> list[BatchRecord]:
+        """Batches, newest first."""
+        return await self._database.read(
+            reading.read_batches, self._clock.boot(), agent_id=agent_id, statuses=statuses, limit=limit
+        )
+
+    async def same_file(self, agent_id: str, fingerprint: str) -> list[BatchRecord]:
+        """Batches in which the same file ran for that agent, newest first."""
+        return await self._database.read(reading.read_same_file, self._clock.boot(), agent_id, fingerprint)
+
+    async def items(
+        self,
+        batch_id: str,
+        *,
+        after: tuple[Any, ...] | None = None,
+        limit: int | None = None,
+        order: Literal["row", "time"] = "row",
+        statuses: Sequence[ItemStatus] = (),
+        positions: Sequence[int] | None = None,
+    ) -> list[ItemRecord]:
+        """A page of items."""
+        return await self._database.read(
+            reading.read_items,
+            batch_id,
+            after=after,
+            limit=limit,
+            order=order,
+            statuses=statuses,
+            positions=positions,
+        )
+
+    async def cells(self, batch_id: str, first: int, last: int) -> list[list[str]]:
+        """The rows as they were in the file."""
+        return await self._database.read(reading.read_cells, batch_id, first, last)
+
+    async def left_out(self, batch_id: str) -> list[tuple[int, int | None, list[str], str]]:
+        """The rows the policy left out."""
+        return await self._database.read(reading.read_left_out, batch_id)
+
+    async def events(self, batch_id: str, *, item: int | None = None, limit: int | None = None) -> list[Event]:
+        """The batch's log."""
+        return await self._database.read(reading.read_events, batch_id, item=item, limit=limit)
+
+    # Users' commands
+
+    async def pause(self, batch_id: str, actor: str, reason: str = "") -> BatchRecord:
+        """running → paused."""
+        return await self._command(commands.pause_batch, batch_id, self._clock.now(), actor, reason)
+
+    async def resume(self, batch_id: str, actor: str) -> BatchRecord:
+        """paused → running, staggered from now."""
+        return await self._command(commands.resume_batch, batch_id, self._clock.now(), actor)
+
+    async def cancel(self, batch_id: str, actor: str) -> BatchRecord:
+        """To cancelled, with all that is pending."""
+        return await self._command(commands.cancel_batch, batch_id, self._clock.now(), actor)
+
+    async def cancel_items(self, batch_id: str, ids: Sequence[int], actor: str) -> ItemChange:
+        """Cancel pending items."""
+        return await self._database.write(commands.cancel_items, batch_id, ids, self._clock.now(), actor)
+
+    async def reschedule_items(self, batch_id: str, ids: Sequence[int], at: datetime, actor: str) -> ItemChange:
+        """Move pending items to the first free slots at or after `at`."""
+        return await self._database.write(commands.reschedule_items, batch_id, ids, at, self._clock.now(), actor)
+
+    async def settle_items(
+        self, batch_id: str, ids: Sequence[int], choice: Literal["retry", "skip"], actor: str
+    ) -> ItemChange:
+        """Decide items in doubt."""
+        return await self._database.write(commands.settle_items, batch_id, ids, choice, self._clock.now(), actor)
+
+    # The runner's
+
+    async def acquire(self, batch_id: str, owner: str, *, settle_after: float | None) -> Lease | None:
+        """The batch's lease, or None while another runner's is alive."""
+        now, boot = self._clock.now(), self._clock.boot()
+
+        def work(connection: Connection) -> Lease | None:
+            batch = reading.find_batch(connection, batch_id)
+            lease = sending.acquire_lease(connection, batch_id, owner, boot, LEASE_SECONDS)
+            if lease is not None:
+                settle_at = None if settle_after is None else now + timedelta(seconds=settle_after)
+                gate = now + timedelta(seconds=batch.batch_interval)
+                sending.doubt_unfinished(connection, batch_id, settle_at, gate, now)
+            return lease
+
+        return await self._database.write(work)
+
+    async def release(self, lease: Lease) -> None:
+        """Give the lease up."""
+        await self._database.write(sending.release_lease, lease)
+
+    async def tick(
+        self,
+        lease: Lease,
+        *,
+        outcomes: Sequence[ItemOutcome] = (),
+        claim: int = 0,
+        gate: datetime | None = None,
+        pause: str = "",
+    ) -> Tick:
+        """One visit of the runner; see `core.ports.Store.tick`."""
+        now, boot = self._clock.now(), self._clock.boot()
+
+        def look(connection: Connection) -> Tick | None:
+            batch = reading.find_batch(connection, lease.batch_id)
+            quiet = not _is_ours(batch, lease) or (
+                batch.lease_expires - boot[1] > _RENEW_BELOW and not _will_move(batch, now)
+            )
+            return _ticked(connection, batch, lease, boot) if quiet else None
+
+        def work(connection: Connection) -> Tick:
+            batch = reading.find_batch(connection, lease.batch_id)
+            if outcomes:
+                sending.record_outcomes(connection, batch, outcomes)
+            if not _is_ours(batch, lease):
+                return _ticked(connection, batch, lease, boot)
+            if pause and batch.status == BatchStatus.RUNNING:
+                commands.pause_batch(connection, batch.id, now, "batchkit", pause)
+            if gate is not None and not claim:
+                sending.shift(connection, batch.id, Counter(), gate_at=max(gate, batch.gate_at or gate))
+            held = sending.renew_lease(connection, lease, boot, LEASE_SECONDS)
+            sending.start_if_due(connection, reading.find_batch(connection, batch.id), now)
+            batch = reading.find_batch(connection, batch.id)
+            claimed = []
+            if claim and batch.status == BatchStatus.RUNNING:
+                claimed = sending.claim_due(connection, batch, claim, now, gate or now)
+            if sending.finish_if_done(connection, batch, now) or claimed:
+                batch = reading.find_batch(connection, batch.id)
+            return _ticked(connection, batch, held, boot, claimed)
+
+        if not (outcomes or claim or gate or pause):
+            quiet = await self._database.read(look)
+            if quiet is not None:
+                return quiet
+        return await self._database.write(work)
+
+    async def note(self, batch_id: str, seen: Sequence[tuple[int, Execution]]) -> int:
+        """Write down what became of executions."""
+        return await self._database.write(sending.note_executions, batch_id, seen) if seen else 0
+
+    async def earliest_open(self, batch_id: str) -> datetime | None:
+        """When the oldest execution that has not finished was triggered."""
+        return await self._database.read(reading.read_earliest_open, batch_id)
+
+    async def doubtful(self, batch_id: str, limit: int) -> list[ItemRecord]:
+        """Items in doubt that may be looked up now."""
+        return await self._database.read(reading.read_doubtful, batch_id, self._clock.now(), limit)
+
+    async def restagger(self, lease: Lease, message: str) -> int:
+        """Stagger the pending items anew from now."""
+        now = self._clock.now()
+
+        def work(connection: Connection) -> int:
+            batch = reading.find_batch(connection, lease.batch_id)
+            if not _is_ours(batch, lease):
+                return 0
+            moved = commands.stagger_from(connection, batch, now)
+            sending.log(connection, batch.id, now, "batchkit", "restaggered", message)
+            return moved
+
+        return await self._database.write(work)
+
+    # Saved mappings
+
+    async def save_mapping(self, agent_id: str, fingerprint: str, mapping: MappingLike[str, Any]) -> None:
+        """Keep a mapping for the next table with the same header."""
+        values = {"mapping": json.dumps(dict(mapping)), "saved_at": self._clock.now()}
+
+        def work(connection: Connection) -> None:
+            connection.execute(_mapping_key(delete(mappings), agent_id, fingerprint))
+            connection.execute(insert(mappings).values(agent_id=agent_id, fingerprint=fingerprint, **values))
+
+        await self._database.write(work)
+
+    async def mapping(self, agent_id: str, fingerprint: str) -> dict[str, Any] | None:
+        """The saved mapping, or None."""
+
+        def work(connection: Connection) -> dict[str, Any] | None:
+            text = connection.scalar(_mapping_key(select(mappings.c.mapping), agent_id, fingerprint))
+            return None if text is None else dict(json.loads(text))
+
+        return await self._database.read(work)
+
+    async def delete_mapping(self, agent_id: str, fingerprint: str) -> bool:
+        """Forget a saved mapping."""
+
+        def work(connection: Connection) -> bool:
+            return connection.execute(_mapping_key(delete(mappings), agent_id, fingerprint)).rowcount > 0
+
+        return await self._database.write(work)
+
+    async def aclose(self) -> None:
+        """Close the file."""
+        await self._database.aclose()
+
+    def shutdown(self) -> None:
+        """Close the file and end the thread; no call may follow."""
+        self._database.shutdown()
+
+    async def _command(self, work: Any, batch_id: str, *args: Any) -> BatchRecord:
+        boot = self._clock.boot()
+
+        def both(connection: Connection) -> BatchRecord:
+            work(connection, batch_id, *args)
+            return reading.read_batch(connection, batch_id, boot)
+
+        return await self._database.write(both)
+
+
+def _is_ours(batch: Row[Any], lease: Lease) -> bool:
+    return bool(batch.runner == lease.owner and batch.epoch == lease.epoch)
+
+
+def _will_move(batch: Row[Any], now: datetime) -> bool:
+    """Whether the batch would start or complete at this visit."""
+    if batch.status == BatchStatus.PENDING:
+        return bool(batch.start_at <= now)
+    return batch.status == BatchStatus.RUNNING and not (batch.n_pending + batch.n_triggering + batch.n_in_doubt)
+
+
+def _ticked(
+    connection: Connection, batch: Row[Any], lease: Lease, boot: tuple[str, float], claimed: Sequence[Any] = ()
+) -> Tick:
+    next_settle = None
+    if batch.n_in_doubt:
+        next_settle = connection.scalar(
+            select(func.min(items.c.settle_at)).where(
+                items.c.batch_id == batch.id, items.c.status == ItemStatus.IN_DOUBT
+            )
+        )
+    return Tick(
+        batch=reading.batch_of(connection, batch, boot),
+        claimed=tuple(claimed),
+        lease=lease if _is_ours(batch, lease) else None,
+        next_settle=next_settle,
+    )
+
+
+def _mapping_key(statement: Any, agent_id: str, fingerprint: str) -> Any:
+    return statement.where(mappings.c.agent_id == agent_id, mappings.c.fingerprint == fingerprint)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from batchkit.core.ports import Clock
+from batchkit.core.record import BatchRecord, NewBatch
+from batchkit.core.request import NewItem
+from batchkit.core.retry import RetryPolicy
+from batchkit.core.schedule import Pace
+from batchkit.core.target import TargetInfo
+from batchkit.engine.kernel import KernelEngine
+from batchkit.io.store import SqlStore
+from batchkit.testing import FakeClock, ScriptedTarget
+
+
+async def eventually(met: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait in real time until `met` is true; fail after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not met():
+            await asyncio.sleep(0.002)
+
+
+@dataclass
+class Bench:
+    """An engine on the test's own loop, with its store, target and clock."""
+
+    store: SqlStore
+    target: ScriptedTarget
+    clock: FakeClock
+    engine: KernelEngine
+
+    async def batch(self, rows: int, *, attend: bool = True, start_in: float = 0.0, **pace: float) -> str:
+        from datetime import timedelta
+
+        limits = Pace(
+            max_concurrent=int(pace.get("max_concurrent", 5)), batch_interval=pace.get("batch_interval", 60.0)
+        )
+        batch_id = await self.store.begin(
+            NewBatch(
+                name="A batch",
+                agent_id="agent-1",
+                agent_name="Agent",
+                version=None,
+                target=TargetInfo(kind="scripted", url="memory"),
+                pace=limits,
+                start_at=self.clock.now() + timedelta(seconds=start_in),
+            )
+        )
+        items = [
+            NewItem(row=n + 2, line=n + 2, cells=(str(n),), inputs={"value": str(n)}, metadata={}) for n in range(rows)
+        ]
+        await self.store.add(batch_id, items)
+        await self.store.publish(batch_id, "user")
+        if attend:
+            assert await self.engine.attend(batch_id)
+        return batch_id
+
+    async def record(self, batch_id: str) -> BatchRecord:
+        return await self.store.batch(batch_id)
+
+    async def reaches(self, batch_id: str, met: Callable[[BatchRecord], object], seconds: float = 10.0) -> BatchRecord:
+        async with asyncio.timeout(seconds):
+            while True:
+                record = await self.store.batch(batch_id)
+                if met(record):
+                    return record
+                await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Callable[..., object]:
+    @asynccontextmanager
+    async def make(
+        target: ScriptedTarget | None = None, clock: Clock | None = None, policy: RetryPolicy | None = None
+    ) -> AsyncIterator[Bench]:
+        used = clock or FakeClock()
+        store = SqlStore(tmp_path / "store.sqlite", used)
+        scripted = target or ScriptedTarget()
+        engine = KernelEngine(store=store, target=scripted, clock=used, policy=policy)
+        try:
+            yield Bench(store=store, target=scripted, clock=used, engine=engine)  # type: ignore[arg-type]
+        finally:
+            await engine._close()
+            store.shutdown()
+
+    return make
