@@ -28,6 +28,7 @@ class FakeClock:
         self._monotonic = 1_000.0
         self._boot = 2_000.0
         self._waiting: dict[asyncio.Task[object], tuple[float, asyncio.Event]] = {}
+        self._known: set[asyncio.Task[object]] = set()
 
     def now(self) -> datetime:
         """The wall clock."""
@@ -45,6 +46,7 @@ class FakeClock:
         """Return when `event` is set or the clock was moved by `timeout` seconds."""
         task = asyncio.current_task()
         assert task is not None
+        self._known.add(task)
         moved = asyncio.Event()
         self._waiting[task] = (self._monotonic + max(0.0, timeout), moved)
         waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(moved.wait())]
@@ -60,11 +62,12 @@ class FakeClock:
     async def advance(self, seconds: float) -> None:
         """Let time pass; whoever waits is woken at its time, in order, and runs until it waits again."""
         end = self._monotonic + seconds
+        await self._all_wait()
         while due := [(until, task) for task, (until, _) in self._waiting.items() if until <= end]:
             until, task = min(due, key=lambda pair: pair[0])
             self._move(max(0.0, until - self._monotonic))
-            self._waiting[task][1].set()
-            await self._runs(task)
+            self._waiting.pop(task)[1].set()
+            await self._all_wait()
         self._move(end - self._monotonic)
 
     def jump(self, seconds: float) -> None:
@@ -81,9 +84,10 @@ class FakeClock:
         self._monotonic += seconds
         self._boot += seconds
 
-    async def _runs(self, task: asyncio.Task[object]) -> None:
-        woken = self._waiting.get(task)
-        while not task.done() and (task not in self._waiting or self._waiting[task] is woken):
+    async def _all_wait(self) -> None:
+        """Return once every task that ever waited here waits again or has ended."""
+        while busy := [task for task in self._known if task not in self._waiting]:
+            self._known.difference_update(task for task in busy if task.done())
             await asyncio.sleep(0.0005)
 
 

@@ -104,8 +104,8 @@ class Store(Protocol):
     async def begin(self, new: NewBatch) -> str:
         """The id of a new batch nobody sees yet."""
 
-    async def add(self, batch_id: str, items: Sequence[NewItem]) -> None:
-        """Append items, due by the formula."""
+    async def add(self, batch_id: str, new: Sequence[NewItem], labels: Sequence[Any] | None = None) -> None:
+        """Append items, due by the formula; `labels`: of the rows in a DataFrame's index."""
 
     async def leave_out(self, batch_id: str, rows: Sequence[tuple[int, int | None, Sequence[str], str]]) -> None:
         """Append rows the policy "drop" left out: (row, line, cells, errors)."""
@@ -139,8 +139,8 @@ class Store(Protocol):
     ) -> list[ItemRecord]:
         """A page of items; `after`: the key of the last one before, (item,) or (execute_at, item)."""
 
-    async def cells(self, batch_id: str, first: int, last: int) -> list[list[str]]:
-        """The rows as they were in the file, for items first <= item < last."""
+    async def cells(self, batch_id: str, first: int, last: int) -> list[tuple[list[str], Any]]:
+        """The rows as they were in the file, each with its index label, for items first <= item < last."""
 
     async def left_out(self, batch_id: str) -> list[tuple[int, int | None, list[str], str]]: ...
 

@@ -40,6 +40,8 @@ class NewBatch:
     source: str = ""
     #: `Table.fingerprint`
     fingerprint: str = ""
+    #: `results.index_kind()` of a DataFrame's index; None: none
+    index_kind: MappingLike[str, Any] | None = None
     owner: str = ""
 
 
@@ -60,6 +62,7 @@ class BatchRecord:
     mapping: MappingLike[str, Any]
     source: str
     fingerprint: str
+    index_kind: MappingLike[str, Any] | None
     owner: str
     progress: Progress
     created_at: datetime

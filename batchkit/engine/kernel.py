@@ -34,12 +34,21 @@ _CLOSE_SECONDS = 10.0
 class KernelEngine:
     """Runs batches in this process until `close`. Its coroutines run on its own loop; `call` gets a result out."""
 
-    def __init__(self, *, store: Store, target: Target, clock: Clock, policy: RetryPolicy | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        target: Target,
+        clock: Clock,
+        policy: RetryPolicy | None = None,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._store = store
         self._target = target
         self._clock = clock
         self._policy = policy or RetryPolicy()
+        self._poll_seconds = poll_seconds
         self._runners: dict[str, tuple[Runner, asyncio.Task[None]]] = {}
         self._changed: dict[str, asyncio.Event] = {}
         self._lock = threading.Lock()
@@ -71,7 +80,7 @@ class KernelEngine:
         return asyncio.run_coroutine_threadsafe(work, loop)
 
     def close(self) -> None:
-        """Stop sending, record what is under way, give the leases up, and end the thread. A second call does nothing."""
+        """Stop sending, record what is under way, give the leases up, end the thread. Twice is the same as once."""
         with self._lock:
             loop, thread, self._closed = self._loop, self._thread, True
             self._loop = None
@@ -128,6 +137,7 @@ class KernelEngine:
             clock=self._clock,
             policy=self._policy,
             seed=lease.epoch,
+            poll_seconds=self._poll_seconds,
             on_change=self._notify,
         )
         task = asyncio.get_running_loop().create_task(runner.run(), name=f"batchkit {batch_id}")
@@ -204,7 +214,7 @@ class KernelEngine:
                 return batch
             if batch.status.final and not batch.runner_alive:
                 await self.attend(batch_id)
-            await self._clock.wait(changed, POLL_SECONDS)
+            await self._clock.wait(changed, self._poll_seconds)
 
     def _runner(self, batch_id: str) -> Runner | None:
         runner, _ = self._runners.get(batch_id, (None, None))

@@ -46,6 +46,7 @@ class Runner:
         clock: Clock,
         policy: RetryPolicy,
         seed: int,
+        poll_seconds: float,
         on_change: Callable[[BatchRecord], None],
     ) -> None:
         self.batch_id = lease.batch_id
@@ -55,6 +56,7 @@ class Runner:
         self._target = target
         self._clock = clock
         self._health = Health(policy, seed=seed)
+        self._poll_seconds = poll_seconds
         self._on_change = on_change
         self._follower = Follower(lease.batch_id, store=store, target=target, clock=clock, on_note=self.wake)
         self._wakeup = asyncio.Event()
@@ -172,7 +174,7 @@ class Runner:
 
     def _rest(self, batch: BatchRecord) -> float:
         """Seconds until the store must be visited again, if nothing happens."""
-        timeout = POLL_SECONDS
+        timeout = self._poll_seconds
         if batch.status is BatchStatus.PENDING:
             timeout = min(timeout, (batch.start_at - self._clock.now()).total_seconds())
         if batch.status is BatchStatus.RUNNING and batch.next_due is not None and not self._held:

@@ -44,6 +44,7 @@ def begin_batch(connection: Connection, batch_id: str, new: NewBatch, now: datet
             mapping=_json(dict(new.mapping)),
             source=new.source,
             fingerprint=new.fingerprint,
+            index_kind=None if new.index_kind is None else _json(dict(new.index_kind)),
             created_at=now,
             start_at=new.start_at,
             reason="",
@@ -59,8 +60,13 @@ def begin_batch(connection: Connection, batch_id: str, new: NewBatch, now: datet
     )
 
 
-def add_items(connection: Connection, batch_id: str, new: Sequence[NewItem]) -> None:
-    """Append a chunk of items after those the batch has, due by the specification's formula."""
+def add_items(
+    connection: Connection, batch_id: str, new: Sequence[NewItem], labels: Sequence[Any] | None = None
+) -> None:
+    """Append a chunk of items after those the batch has, due by the specification's formula.
+
+    labels: of the rows in a DataFrame's index, one an item.
+    """
     batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
     first: int = batch.total
     pace = Pace(max_concurrent=batch.max_concurrent, batch_interval=batch.batch_interval)
@@ -88,6 +94,7 @@ def add_items(connection: Connection, batch_id: str, new: Sequence[NewItem]) -> 
                 "row": item.row,
                 "line": item.line,
                 "cells": _json(item.cells),
+                "label": None if labels is None else _json(labels[position - first]),
                 "inputs": _json(item.inputs),
                 "metadata": _json(item.metadata) if item.metadata else None,
                 "profile": _profile(item.profile),

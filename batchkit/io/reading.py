@@ -72,6 +72,7 @@ def batch_of(connection: Connection, row: Row[Any], boot: tuple[str, float]) -> 
         mapping=json.loads(row.mapping),
         source=row.source,
         fingerprint=row.fingerprint,
+        index_kind=None if row.index_kind is None else json.loads(row.index_kind),
         owner=row.owner,
         progress=Progress(total=row.total, left_out=row.left_out, executions=executions, **states),
         created_at=row.created_at,
@@ -206,14 +207,17 @@ def _execution_of(row: Row[Any]) -> Execution | None:
     )
 
 
-def read_cells(connection: Connection, batch_id: str, first: int, last: int) -> list[list[str]]:
-    """The rows as they were in the file, for positions first <= position < last."""
+def read_cells(connection: Connection, batch_id: str, first: int, last: int) -> list[tuple[list[str], Any]]:
+    """The rows as they were in the file, each with its index label, for positions first <= position < last."""
     query = (
-        select(inputs.c.cells)
+        select(inputs.c.cells, inputs.c.label)
         .where(inputs.c.batch_id == batch_id, inputs.c.position >= first, inputs.c.position < last)
         .order_by(inputs.c.position)
     )
-    return [json.loads(text) for text in connection.execute(query).scalars()]
+    return [
+        (json.loads(row.cells), None if row.label is None else json.loads(row.label))
+        for row in connection.execute(query)
+    ]
 
 
 def read_left_out(connection: Connection, batch_id: str) -> list[tuple[int, int | None, list[str], str]]:

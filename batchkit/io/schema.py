@@ -95,6 +95,8 @@ batches = Table(
     Column("mapping", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("fingerprint", Text, nullable=False),
+    #: of a DataFrame's index, as JSON; NULL: none
+    Column("index_kind", Text),
     Column("created_at", Instant, nullable=False),
     Column("start_at", Instant, nullable=False),
     Column("started_at", Instant),
@@ -162,6 +164,8 @@ inputs = Table(
     Column("line", Integer),
     #: JSON list of the row's texts
     Column("cells", Text, nullable=False),
+    #: the row's label in a DataFrame's index, as JSON; NULL: none
+    Column("label", Text),
     #: JSON object
     Column("inputs", Text, nullable=False),
     #: JSON object, NULL: empty

@@ -61,9 +61,9 @@ class SqlStore:
         await self._database.write(work)
         return batch_id
 
-    async def add(self, batch_id: str, new: Sequence[NewItem]) -> None:
+    async def add(self, batch_id: str, new: Sequence[NewItem], labels: Sequence[Any] | None = None) -> None:
         """Append items, due by the specification's formula."""
-        await self._database.write(creation.add_items, batch_id, new)
+        await self._database.write(creation.add_items, batch_id, new, labels)
 
     async def leave_out(self, batch_id: str, rows: Sequence[tuple[int, int | None, Sequence[str], str]]) -> None:
         """Append rows the policy "drop" left out."""
@@ -116,8 +116,8 @@ class SqlStore:
             positions=positions,
         )
 
-    async def cells(self, batch_id: str, first: int, last: int) -> list[list[str]]:
-        """The rows as they were in the file."""
+    async def cells(self, batch_id: str, first: int, last: int) -> list[tuple[list[str], Any]]:
+        """The rows as they were in the file, each with its label in a DataFrame's index."""
         return await self._database.read(reading.read_cells, batch_id, first, last)
 
     async def left_out(self, batch_id: str) -> list[tuple[int, int | None, list[str], str]]:

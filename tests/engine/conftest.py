@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,6 @@ class Bench:
     engine: KernelEngine
 
     async def batch(self, rows: int, *, attend: bool = True, start_in: float = 0.0, **pace: float) -> str:
-        from datetime import timedelta
-
         limits = Pace(
             max_concurrent=int(pace.get("max_concurrent", 5)), batch_interval=pace.get("batch_interval", 60.0)
         )
@@ -59,6 +58,7 @@ class Bench:
         await self.store.publish(batch_id, "user")
         if attend:
             assert await self.engine.attend(batch_id)
+            await eventually(lambda: self.clock._known or not self.engine.active)
         return batch_id
 
     async def record(self, batch_id: str) -> BatchRecord:
@@ -82,7 +82,7 @@ def bench(tmp_path: Path) -> Callable[..., object]:
         used = clock or FakeClock()
         store = SqlStore(tmp_path / "store.sqlite", used)
         scripted = target or ScriptedTarget()
-        engine = KernelEngine(store=store, target=scripted, clock=used, policy=policy)
+        engine = KernelEngine(store=store, target=scripted, clock=used, policy=policy, poll_seconds=5)
         try:
             yield Bench(store=store, target=scripted, clock=used, engine=engine)  # type: ignore[arg-type]
         finally:

@@ -1,0 +1,288 @@
+"""The workspace: where target, store and engine are put together, and everything begins."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import pandas as pd
+import platformdirs
+
+from batchkit.batch import Batch
+from batchkit.core import results
+from batchkit.core.agent import Agent
+from batchkit.core.config import BatchConfig, resolve_profile
+from batchkit.core.lifecycle import BatchStatus
+from batchkit.core.mapping import Mapping, header_fingerprint
+from batchkit.core.names import did_you_mean
+from batchkit.core.ports import Clock, Store, Target
+from batchkit.core.profile import AgentProfile, ProfilePool
+from batchkit.core.record import BatchRecord, NewBatch
+from batchkit.core.suggestion import suggest_mapping
+from batchkit.core.table import Table
+from batchkit.core.validation import Validation, validate
+from batchkit.engine.kernel import KernelEngine
+from batchkit.errors import ConfigError, NotFoundError, ValidationError
+from batchkit.io.clock import SystemClock
+from batchkit.io.store import SqlStore
+from batchkit.io.tables import read_csv
+from batchkit.targets.asteroid import AsteroidTarget
+from batchkit.targets.demo.shared import shared_demo
+
+__all__ = ["Workspace"]
+
+_CHUNK = 10_000
+_DEMO_NOTICE = (
+    "batchkit: no platform is configured, so this is the demo platform on this machine. "
+    "Set BATCHKIT_URL and BATCHKIT_API_KEY for a real one."
+)
+
+
+class Workspace:
+    """A target, a store and an engine, and the way from a CSV to a running batch.
+
+    target: None means the platform named by BATCHKIT_URL and BATCHKIT_API_KEY, or else the demo platform.
+    store: the SQLite file of batches; None means BATCHKIT_STORE, or else one in the user's data folder.
+    A context manager: leaving it stops what runs here (`close`).
+    """
+
+    def __init__(
+        self, target: Target | None = None, *, store: str | os.PathLike[str] | None = None, clock: Clock | None = None
+    ) -> None:
+        folder = Path(platformdirs.user_data_dir("batchkit", appauthor=False))
+        used = clock or SystemClock()
+        self.target: Target = target or _configured_target(folder)
+        path = store or os.environ.get("BATCHKIT_STORE") or folder / "batchkit.sqlite"
+        self._sql_store = SqlStore(path, used)
+        self.store: Store = self._sql_store
+        self.engine = KernelEngine(store=self.store, target=self.target, clock=used)
+        self.clock = used
+        #: who is named in the logs of batches
+        self.actor = _user()
+
+    def __repr__(self) -> str:
+        return f"<Workspace on {self.target.info.label or self.target.info.url}, store {self.store.label}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop what runs here: nothing more is sent, what is under way is recorded, others may take over."""
+        self.engine.close()
+        self._sql_store.shutdown()
+
+    # Agents and profiles
+
+    def agents(self) -> list[Agent]:
+        """The target's agents, by name; their inputs come with `agent`."""
+        return self.engine.call(self.target.agents())
+
+    def agent(self, name: str | None = None, version: int | None = None) -> Agent:
+        """The agent of that name or id, with its versions and the inputs of `version` (None: the published one).
+
+        Without a name: the target's only agent. Raises NotFoundError with near matches, ConfigError if a name is
+        shared by several agents.
+        """
+        return self.engine.call(self._agent(name, version))
+
+    def profiles(self) -> list[AgentProfile]:
+        """The target's agent profiles."""
+        return self.engine.call(self.target.profiles())
+
+    def pools(self) -> list[ProfilePool]:
+        """The target's profile pools."""
+        return self.engine.call(self.target.pools())
+
+    # From a table to a batch
+
+    def suggest_mapping(self, table: Table | pd.DataFrame, agent: Agent) -> Mapping:
+        """The mapping saved for this agent and header, else one by matching names."""
+        columns = _table(table).columns
+        saved = self.engine.call(self.store.mapping(agent.id, header_fingerprint(columns)))
+        return suggest_mapping(columns, agent) if saved is None else Mapping.from_dict(saved).restored(columns)
+
+    def save_mapping(self, mapping: Mapping, agent: Agent) -> None:
+        """Keep the mapping for the next table with the same header; `create_batch` does so by itself."""
+        key = header_fingerprint(tuple(mapping.fields))
+        self.engine.call(self.store.save_mapping(agent.id, key, mapping.to_dict()))
+
+    def forget_mapping(self, table: Table | pd.DataFrame, agent: Agent) -> bool:
+        """Delete the mapping saved for this agent and header; whether there was one."""
+        return self.engine.call(self.store.delete_mapping(agent.id, header_fingerprint(_table(table).columns)))
+
+    def validate(
+        self,
+        table: Table | pd.DataFrame,
+        mapping: Mapping,
+        agent: Agent,
+        *,
+        invalid: Literal["block", "drop"] = "block",
+    ) -> Validation:
+        """Every row checked against the agent's inputs and the target's profiles.
+
+        invalid: what invalid rows do: "block" the batch, or "drop" out of it. Raises MappingError, TableError.
+        """
+        return validate(_table(table), mapping, agent, profiles=self.profiles(), invalid=invalid)
+
+    def create_batch(self, checked: Validation, config: BatchConfig) -> Batch:
+        """A batch of the checked rows: running at once, or pending until its start time.
+
+        Raises ValidationError where rows block it, ConfigError where the version or the profile does not exist.
+        """
+        if not checked.ok:
+            raise ValidationError(_blocking(checked))
+        agent = self._pinned_agent(checked, config)
+        profile = resolve_profile(config.default_profile, self.profiles(), self.pools())
+        table = checked.table
+        new = NewBatch(
+            name=config.name,
+            agent_id=agent.id,
+            agent_name=agent.name,
+            version=agent.version,
+            target=self.target.info,
+            pace=config.pace,
+            start_at=config.start_at or self.clock.now(),
+            default_profile=profile,
+            columns=table.columns,
+            mapping=checked.mapping.to_dict(),
+            source=table.source,
+            fingerprint=table.fingerprint,
+            index_kind=results.index_kind(table.index),
+            owner=self.actor,
+        )
+        batch_id = self.engine.call(self.store.begin(new))
+        try:
+            self._fill(batch_id, checked)
+            self.save_mapping(checked.mapping, agent)
+            self.engine.call(self._publish(batch_id))
+        except BaseException:
+            with suppress(Exception):
+                self.engine.call(self.store.abandon(batch_id))
+            raise
+        return Batch(self, batch_id)
+
+    def same_file(self, table: Table, agent: Agent) -> list[Batch]:
+        """Batches in which the same rows already ran for this agent, newest first."""
+        found = self.engine.call(self.store.same_file(agent.id, table.fingerprint))
+        return [Batch(self, record.id) for record in found]
+
+    # Batches
+
+    def batches(
+        self, *, agent: Agent | None = None, status: BatchStatus | str | Iterable[BatchStatus | str] = ()
+    ) -> list[Batch]:
+        """The store's batches, newest first, whoever runs them; `status`: only those."""
+        statuses = [BatchStatus(one) for one in ([status] if isinstance(status, str) else status)]
+        found = self.engine.call(
+            self.store.batches(agent_id=None if agent is None else agent.id, statuses=statuses)
+        )
+        return [Batch(self, record.id) for record in found]
+
+    def batch(self, batch_id: str) -> Batch:
+        """The batch of that id, from any process on this store. Raises NotFoundError."""
+        self.engine.call(self.store.batch(batch_id))
+        return Batch(self, batch_id)
+
+    def check_runs_here(self, record: BatchRecord) -> None:
+        """Raise ConfigError unless this workspace's target is the one the batch was made for."""
+        mine, its = self.target.info, record.target
+        if (mine.kind, mine.account or mine.url) != (its.kind, its.account or its.url):
+            secret = f" Its key is kept in {its.secret}." if its.secret else ""
+            raise ConfigError(
+                f"Batch {record.id} was made for {its.label or its.url} ({its.kind}); this workspace sends to "
+                f"{mine.label or mine.url} ({mine.kind}). Open a workspace on its own target.{secret}"
+            )
+
+    # Inside
+
+    async def _agent(self, name: str | None, version: int | None) -> Agent:
+        agents = await self.target.agents()
+        if name is None:
+            if len(agents) != 1:
+                names = ", ".join(repr(agent.name) for agent in agents)
+                raise ConfigError(f"Which agent? The target has {len(agents)}: {names}.")
+            return await self.target.agent(agents[0].id, version)
+        found = [agent for agent in agents if name == agent.id] or [agent for agent in agents if name == agent.name]
+        if len(found) > 1:
+            ids = ", ".join(agent.id for agent in found)
+            raise ConfigError(f"{len(found)} agents are named {name!r}; give an id instead: {ids}.")
+        if not found:
+            raise NotFoundError(f"There is no agent {name!r}.{did_you_mean(name, [agent.name for agent in agents])}")
+        return await self.target.agent(found[0].id, version)
+
+    def _pinned_agent(self, checked: Validation, config: BatchConfig) -> Agent:
+        """The agent at the version to run, whose inputs are those the rows were checked against."""
+        agent = checked.agent
+        if config.version is None or config.version == agent.version:
+            return agent
+        wanted = self.engine.call(self.target.agent(agent.id, config.version))
+        if wanted.inputs != agent.inputs:
+            raise ConfigError(
+                f"version={config.version} of {agent.name!r} has other inputs than version {agent.version}, against "
+                f"which the rows were checked. Check them with ws.agent({agent.name!r}, version={config.version})."
+            )
+        return wanted
+
+    def _fill(self, batch_id: str, checked: Validation) -> None:
+        index = checked.table.index
+        labels = None if index is None else results.index_labels(index[checked.valid_mask])
+        first = 0
+        for chunk in checked.items(_CHUNK):
+            mine = None if labels is None else labels[first : first + len(chunk)]
+            self.engine.call(self.store.add(batch_id, chunk, mine))
+            first += len(chunk)
+        rows = iter(checked.left_out())
+        while some := list(islice(rows, _CHUNK)):
+            self.engine.call(self.store.leave_out(batch_id, some))
+
+    async def _publish(self, batch_id: str) -> None:
+        await self.store.publish(batch_id, self.actor)
+        await self.engine.attend(batch_id)
+
+
+def _configured_target(folder: Path) -> Target:
+    url, key = os.environ.get("BATCHKIT_URL"), os.environ.get("BATCHKIT_API_KEY")
+    if url or key:
+        if not (url and key):
+            missing = "BATCHKIT_API_KEY" if url else "BATCHKIT_URL"
+            raise ConfigError(f"Only one of BATCHKIT_URL and BATCHKIT_API_KEY is set; set {missing} too.")
+        return AsteroidTarget()
+    print(_DEMO_NOTICE, file=sys.stderr)
+    demo = shared_demo(folder)
+    return AsteroidTarget(demo.url, demo.api_key, label="the demo platform", listing_delay=2.0, total_timeout=10.0)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "user"
+
+
+def _table(source: Table | pd.DataFrame) -> Table:
+    return source if isinstance(source, Table) else read_csv(source)
+
+
+def _blocking(checked: Validation) -> str:
+    counts = checked.counts
+    if not counts.valid:
+        return f"None of the {counts.total:,} rows is valid; checked.issues says why."
+    first = checked.issues[checked.issues["severity"] == "error"]["message"].head(3)
+    return (
+        f"{counts.invalid:,} of {counts.total:,} rows are invalid, for example: {' '.join(first)} "
+        'checked.issues lists all. Correct them, or leave them out with ws.validate(..., invalid="drop").'
+    )
+
+
