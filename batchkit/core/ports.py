@@ -177,14 +177,15 @@ class Store(Protocol):
         *,
         outcomes: Sequence[ItemOutcome] = (),
         claim: int = 0,
+        until: datetime | None = None,
         gate: datetime | None = None,
         pause: str = "",
     ) -> Tick:
         """One visit of the runner, in one transaction.
 
         Records outcomes, pauses the batch with the reason `pause`, starts and completes it as its times and
-        counts say, renews the lease, and claims up to `claim` items that are due. `gate`: no later group starts
-        before it (kept with a claim, or by itself where `claim` is 0).
+        counts say, renews the lease, and claims up to `claim` items due by `until` (None: now). `gate`: no later
+        group starts before it (kept with a claim, or by itself where `claim` is 0).
         """
 
     async def note(self, batch_id: str, seen: Sequence[tuple[int, Execution]]) -> int:

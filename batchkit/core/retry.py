@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from batchkit.core.outcome import Held, NotSent, Outcome, Refused, Triggered, Unclear, Wait
@@ -52,8 +51,9 @@ class Health:
     policy: RetryPolicy
     #: for the jitter
     seed: int = 0
-    _unsent: int = 0
+    _failures: int = 0
     _unclear: int = 0
+    _waiting_until: float = 0.0
     _recent: deque[bool] = field(init=False)
     _random: random.Random = field(init=False)
 
@@ -61,51 +61,50 @@ class Health:
         self._recent = deque(maxlen=self.policy.window)
         self._random = random.Random(self.seed)
 
-    def observe(self, outcomes: Iterable[Outcome]) -> Decision:
-        """Take note of outcomes, in the order they became known, and say what follows."""
-        waits: list[tuple[float, str]] = []
-        unsent = ""
-        for outcome in outcomes:
-            match outcome:
-                case Held():
-                    return Decision(pause=f"The target refused the credentials or asks for payment: {outcome.message}")
-                case Wait():
-                    waits.append((self._asked(outcome), f"The target asked to wait: {outcome.message}"))
-                case NotSent():
-                    unsent = outcome.message
-                case Unclear():
-                    self._unclear += 1
-                    self._recent.append(False)
-                case Triggered() | Refused():
-                    self._unclear = self._unsent = 0
-                    self._recent.append(True)
-            if reason := self._broken(outcome):
-                return Decision(pause=reason)
-        if unsent:
-            self._unsent += 1
-            waits.append((self._backoff(self._unsent), f"The target cannot be reached: {unsent}"))
-        wait, reason = max(waits, default=(0.0, ""))
-        return Decision(wait=wait, reason=reason)
+    def observe(self, outcome: Outcome, now: float) -> Decision:
+        """Take note of an outcome and say what follows.
+
+        now: seconds on a clock that never jumps. What fails while already waiting is the same failure.
+        """
+        match outcome:
+            case Held():
+                return Decision(pause=f"The target refused the credentials or asks for payment: {outcome.message}")
+            case Wait():
+                return self._wait(now, outcome.retry_after, f"The target asked to wait: {outcome.message}")
+            case NotSent():
+                return self._wait(now, None, f"The target cannot be reached: {outcome.message}")
+            case Unclear():
+                self._unclear += 1
+                self._recent.append(False)
+                return Decision(pause=self._broken(outcome))
+            case Triggered() | Refused():
+                self._unclear = self._failures = 0
+                self._recent.append(True)
+                return Decision()
 
     def reset(self) -> None:
         """Begin anew, after a person resumed the batch."""
-        self._unsent = self._unclear = 0
+        self._failures = self._unclear = 0
+        self._waiting_until = 0.0
         self._recent.clear()
 
-    def _asked(self, outcome: Wait) -> float:
-        if outcome.retry_after is None:
-            self._unsent += 1
-            return self._backoff(self._unsent)
-        return min(max(outcome.retry_after, 0.1), self.policy.longest_delay)
+    def _wait(self, now: float, asked: float | None, reason: str) -> Decision:
+        if asked is not None:
+            seconds = min(max(asked, 0.1), self.policy.longest_delay)
+        elif now < self._waiting_until:
+            return Decision()
+        else:
+            self._failures += 1
+            seconds = self._backoff(self._failures)
+        self._waiting_until = max(self._waiting_until, now + seconds)
+        return Decision(wait=seconds, reason=reason)
 
     def _backoff(self, failures: int) -> float:
         # Half fixed, half random: never soon, never in step with others.
         full = min(self.policy.first_delay * 2.0 ** min(failures - 1, 30), self.policy.longest_delay)
         return full * (0.5 + 0.5 * self._random.random())
 
-    def _broken(self, last: Outcome) -> str:
-        if not isinstance(last, Unclear):
-            return ""
+    def _broken(self, last: Unclear) -> str:
         if self._unclear >= self.policy.consecutive:
             return f"The last {self._unclear} requests were answered unclearly, lastly: {last.message}"
         bad = self._recent.count(False)

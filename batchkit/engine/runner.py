@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -25,6 +26,10 @@ logger = logging.getLogger("batchkit")
 
 #: how often commands of other processes are looked for, at the least
 POLL_SECONDS = 0.5
+#: a group is claimed this long before it is due, so that it leaves on time; requests never leave early
+_LEAD_SECONDS = 0.2
+#: with interval 0, so many items at most are claimed before there is room to send them
+_MOST_READY = 100
 #: outcomes wait this long for the rest of their group, so that one commit records them all
 _LINGER_SECONDS = 0.05
 #: no request starts on a lease with less than this left
@@ -63,16 +68,20 @@ class Runner:
         self._held = False
         self._closing = False
         self._batch: BatchRecord | None = None
+        #: claimed, not yet sent
+        self._ready: deque[Claim] = deque()
         self._sending: set[asyncio.Task[None]] = set()
         #: what became of attempts, not yet recorded
         self._outbox: list[ItemOutcome] = []
         self._first_outcome = 0.0
-        #: answers of the target not yet weighed
-        self._answers: list[Outcome] = []
         #: seconds since boot before which no group starts; sleeping counts, changes of the wall clock do not
         self._gate = 0.0
         #: the same as a time, where it is still to be recorded
         self._gate_at: datetime | None = None
+        #: when what is ready may be sent, on the monotonic clock
+        self._release_at = 0.0
+        self._releasing: asyncio.Task[None] | None = None
+        self._never = asyncio.Event()
         #: why the batch is to pause itself
         self._pause = ""
         self._settling: asyncio.Task[None] | None = None
@@ -83,6 +92,7 @@ class Runner:
     def hold(self) -> None:
         """No request starts from here on; what is claimed and unsent goes back to pending."""
         self._held = True
+        self._give_back()
 
     def unhold(self) -> None:
         """Requests may start again."""
@@ -97,6 +107,7 @@ class Runner:
     def close(self) -> None:
         """Send nothing more, record what is under way, give the lease up, and end."""
         self._closing = True
+        self._give_back()
         self.wake()
 
     async def run(self) -> None:
@@ -121,28 +132,30 @@ class Runner:
             tick = await self._visit()
         except StoreError as error:
             logger.warning("%s: %s", self.batch_id, error)
+            self._give_back()
             if self._closing:
                 return False
             await self._clock.wait(asyncio.Event(), _STORE_RETRY_SECONDS)
             return True
         self._take_note(tick)
-        for claim in tick.claimed:
-            self._start(claim)
+        if tick.claimed:
+            self._ready.extend(tick.claimed)
+            self._release_in(self._delay_of_ready())
         if self._lost or self._is_over(tick.batch):
             return False
-        if not tick.claimed:
-            await self._clock.wait(self._wakeup, self._rest(tick.batch))
+        await self._clock.wait(self._wakeup, self._rest(tick.batch))
         return True
 
     async def _visit(self) -> Tick:
         """Record outcomes and claim what is due, in one transaction."""
-        self._weigh()
         outcomes, self._outbox = self._outbox, []
         pause, self._pause = self._pause, ""
         limit = self._claimable()
-        gate = self._next_gate() if limit else self._gate_at
+        until, gate = self._slot() if limit else (None, self._gate_at)
         try:
-            tick = await self._store.tick(self._lease, outcomes=outcomes, claim=limit, gate=gate, pause=pause)
+            tick = await self._store.tick(
+                self._lease, outcomes=outcomes, claim=limit, until=until, gate=gate, pause=pause
+            )
         except StoreError:
             # Not acknowledged: recorded when the store works again, and nothing is sent before that.
             self._outbox, self._pause, self._batch = outcomes + self._outbox, pause, None
@@ -165,7 +178,7 @@ class Runner:
             self._start_settling()
 
     def _is_over(self, batch: BatchRecord) -> bool:
-        if self._sending or self._outbox:
+        if self._sending or self._ready or self._outbox:
             return False
         if self._closing:
             return True
@@ -173,13 +186,13 @@ class Runner:
         return batch.status.final and not (progress.triggering or progress.in_doubt or progress.executions.open)
 
     def _rest(self, batch: BatchRecord) -> float:
-        """Seconds until the store must be visited again, if nothing happens."""
+        """Seconds until something is to be done, if nothing happens."""
         timeout = self._poll_seconds
         if batch.status is BatchStatus.PENDING:
             timeout = min(timeout, (batch.start_at - self._clock.now()).total_seconds())
-        if batch.status is BatchStatus.RUNNING and batch.next_due is not None and not self._held:
-            answers_first = batch.pace.batch_interval == 0 and self._sending
-            timeout = timeout if answers_first else min(timeout, self._delay(batch))
+        waits_for_answers = self._held or self._ready or (batch.pace.batch_interval == 0 and self._sending)
+        if batch.status is BatchStatus.RUNNING and batch.next_due is not None and not waits_for_answers:
+            timeout = min(timeout, self._delay(batch) - self._lead(batch))
         if self._outbox:
             timeout = min(timeout, self._linger())
         return max(0.0, timeout)
@@ -191,24 +204,34 @@ class Runner:
         batch = self._batch
         if batch is None or batch.next_due is None or batch.status is not BatchStatus.RUNNING:
             return 0
-        if self._held or self._closing or self._pause or self._delay(batch) > 0:
+        if self._held or self._closing or self._pause or self._delay(batch) > self._lead(batch):
             return 0
         if batch.pace.batch_interval > 0:
-            return batch.pace.max_concurrent
-        room = batch.pace.max_concurrent - len(self._sending)
+            return 0 if self._ready else batch.pace.max_concurrent
+        wanted = min(batch.pace.max_concurrent, _MOST_READY) - len(self._ready)
         # A commit for each single answer would cost more than the request.
-        worthwhile = min(batch.progress.pending, max(1, batch.pace.max_concurrent // 4))
-        return room if room >= worthwhile else 0
+        worthwhile = min(batch.progress.pending, max(1, batch.pace.max_concurrent // 2))
+        idle = not self._sending and not self._ready
+        return wanted if wanted >= worthwhile or idle else 0
 
     def _delay(self, batch: BatchRecord) -> float:
         """Seconds until the next group may start."""
         return max((_due(batch) - self._clock.now()).total_seconds(), self._gate - self._clock.boot()[1])
 
-    def _next_gate(self) -> datetime | None:
+    def _lead(self, batch: BatchRecord) -> float:
+        """Seconds by which the next group is claimed before it is due."""
+        return min(_LEAD_SECONDS, batch.pace.batch_interval / 4)
+
+    def _slot(self) -> tuple[datetime | None, datetime | None]:
+        """Until when items are due that the next group may hold, and before when no later group may start."""
         batch = self._batch
-        if batch is None or batch.pace.batch_interval == 0:
-            return None
-        return after_group(_due(batch), self._clock.now(), batch.pace)
+        assert batch is not None
+        now = self._clock.now()
+        self._release_at = self._clock.monotonic() + max(0.0, self._delay(batch))
+        if batch.pace.batch_interval == 0:
+            return now, None
+        due = _due(batch)
+        return max(due, now), after_group(due, max(due, now), batch.pace)
 
     def _waits_for_group(self) -> bool:
         """Whether the outcomes at hand wait for more, to be recorded with one commit."""
@@ -234,18 +257,52 @@ class Runner:
 
     # Sending
 
-    def _start(self, claim: Claim) -> None:
-        task = asyncio.get_running_loop().create_task(self._send(claim))
-        self._sending.add(task)
-        task.add_done_callback(self._sent)
+    def _release_in(self, seconds: float) -> None:
+        """Send what is ready after so many seconds, whatever the store does meanwhile."""
+        if seconds <= 0:
+            self._release()
+        elif self._releasing is None or self._releasing.done():
+            self._releasing = asyncio.get_running_loop().create_task(self._release_later())
+
+    async def _release_later(self) -> None:
+        while self._ready and (seconds := self._delay_of_ready()) > 0:
+            await self._clock.wait(self._never, seconds)
+        self._release()
+
+    def _release(self) -> None:
+        """Send what is ready: a group at once, or with interval 0 as many as may be unanswered."""
+        batch = self._batch
+        if not self._ready or batch is None:
+            return
+        if not self._may_send():
+            self._give_back()
+            return
+        room = batch.pace.max_concurrent - len(self._sending) if batch.pace.batch_interval == 0 else len(self._ready)
+        for _ in range(min(room, len(self._ready))):
+            task = asyncio.get_running_loop().create_task(self._send(self._ready.popleft()))
+            self._sending.add(task)
+            task.add_done_callback(self._sent)
+
+    def _delay_of_ready(self) -> float:
+        """Seconds until what is ready may be sent."""
+        by_rate = self._gate - self._clock.boot()[1]
+        return max(self._release_at - self._clock.monotonic(), by_rate)
+
+    def _give_back(self) -> None:
+        """What is ready is not sent after all."""
+        while self._ready:
+            self._put(self._ready.popleft(), NotSent(message="It was not sent: the batch was paused or stopped first."))
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
+        if self._batch is not None and self._batch.pace.batch_interval == 0:
+            self._release()
         self.wake()
 
     async def _send(self, claim: Claim) -> None:
         if not self._may_send():
-            self._put(claim, NotSent(message="It was not sent: the batch was paused or stopped first."))
+            self._ready.appendleft(claim)
+            self._give_back()
             return
         self._space_out()
         try:
@@ -256,13 +313,13 @@ class Runner:
         except Exception as error:  # a target that breaks its promise must not cost the row
             logger.exception("%s: item %s", self.batch_id, claim.item)
             outcome = Unclear(message=f"{type(error).__name__}: {error}")
-        self._answers.append(outcome)
+        self._weigh(outcome)
         self._put(claim, outcome)
 
     def _may_send(self) -> bool:
         """Asked right before each request."""
         running = self._batch is not None and self._batch.status is BatchStatus.RUNNING
-        if self._held or self._closing or self._lost or not running:
+        if self._held or self._closing or self._lost or self._pause or not running:
             return False
         boot_id, now = self._clock.boot()
         return self._lease.boot == boot_id and self._lease.expires - _LEASE_MARGIN > now
@@ -284,14 +341,16 @@ class Runner:
             ItemOutcome(item=claim.item, attempt=claim.attempt, outcome=outcome, at=now, settle_at=settle_at)
         )
 
-    def _weigh(self) -> None:
-        """Let the answers since the last visit decide whether to wait or to pause."""
-        answers, self._answers = self._answers, []
-        decision = self._health.observe(answers)
+    def _weigh(self, outcome: Outcome) -> None:
+        """Let an answer decide at once whether to wait or to pause."""
+        seconds = self._clock.boot()[1]
+        decision = self._health.observe(outcome, seconds)
+        if decision.pause or decision.wait:
+            self._give_back()
         if decision.pause:
             self._pause = decision.pause
         if decision.wait:
-            self._gate = max(self._gate, self._clock.boot()[1] + decision.wait)
+            self._gate = max(self._gate, seconds + decision.wait)
             self._gate_at = self._clock.now() + timedelta(seconds=decision.wait)
             logger.info("%s: nothing is sent for %.1f s. %s", self.batch_id, decision.wait, decision.reason)
 
@@ -321,8 +380,10 @@ class Runner:
 
     async def _end(self) -> None:
         self._follower.stop()
-        if self._settling is not None:
-            self._settling.cancel()
+        self._give_back()
+        for task in (self._settling, self._releasing):
+            if task is not None:
+                task.cancel()
         if self._sending:
             await asyncio.wait(self._sending)
         try:

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, and_, func, select, update
 
 from batchkit.core.lifecycle import BatchStatus, ItemStatus, check_batch_move
 from batchkit.core.record import ItemChange
 from batchkit.core.schedule import Pace, free_slots
 from batchkit.errors import NotFoundError
+from batchkit.io.ledger import log, shift
 from batchkit.io.reading import find_batch
-from batchkit.io.schema import items
-from batchkit.io.sending import log, restagger_pending, shift
+from batchkit.io.schema import items, microseconds
 
-__all__ = ["cancel_batch", "cancel_items", "pause_batch", "reschedule_items", "resume_batch", "settle_items"]
+__all__ = [
+    "cancel_batch",
+    "cancel_items",
+    "pause_batch",
+    "reschedule_items",
+    "resume_batch",
+    "settle_items",
+    "stagger_from",
+]
 
 
 def pause_batch(connection: Connection, batch_id: str, now: datetime, actor: str, reason: str = "") -> None:
@@ -40,7 +48,7 @@ def resume_batch(connection: Connection, batch_id: str, now: datetime, actor: st
 def stagger_from(connection: Connection, batch: Row[Any], now: datetime) -> int:
     """Stagger the pending items anew, from now or the moment the rate rule allows; returns how many moved."""
     pace = Pace(max_concurrent=batch.max_concurrent, batch_interval=batch.batch_interval)
-    return restagger_pending(connection, batch.id, pace, max(now, batch.gate_at or now))
+    return _restagger(connection, batch.id, pace, max(now, batch.gate_at or now))
 
 
 def cancel_batch(connection: Connection, batch_id: str, now: datetime, actor: str) -> None:
@@ -169,3 +177,29 @@ _WHY_NOT = {
     ItemStatus.REFUSED: "it was refused",
     ItemStatus.IN_DOUBT: "it is in doubt: settle it first",
 }
+
+
+def _restagger(connection: Connection, batch_id: str, pace: Pace, now: datetime) -> int:
+    """Give pending items new times from `now`, as `core.schedule.restagger` says; returns how many moved.
+
+    What the user set by hand and lies ahead stays.
+    """
+    moving = and_(
+        items.c.batch_id == batch_id,
+        items.c.status == ItemStatus.PENDING,
+        (items.c.by_hand.is_(False)) | (items.c.execute_at <= now),
+    )
+    ranked = (
+        select(
+            items.c.position,
+            (func.row_number().over(order_by=(items.c.execute_at, items.c.position)) - 1).label("rank"),
+        )
+        .where(moving)
+        .subquery()
+    )
+    interval = pace.interval // timedelta(microseconds=1)
+    return connection.execute(
+        update(items)
+        .where(items.c.batch_id == batch_id, items.c.position == ranked.c.position)
+        .values(execute_at=microseconds(now) + ranked.c.rank // pace.max_concurrent * interval, by_hand=False)
+    ).rowcount

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, or_, select
 
 from batchkit.core.execution import Execution, ExecutionOutcome, ExecutionStatus
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
@@ -35,6 +35,15 @@ __all__ = [
 
 _ITEM_COLUMNS = (items, inputs.c.row, inputs.c.line)
 
+# Built once: a runner asks them with every visit.
+_FIND = select(batches).where(batches.c.id == bindparam("b_id"), batches.c.ready)
+_NEXT_DUE = (
+    select(items.c.execute_at)
+    .where(items.c.batch_id == bindparam("b_id"), items.c.status == ItemStatus.PENDING)
+    .order_by(items.c.execute_at)
+    .limit(1)
+)
+
 
 def profile_of(text: str | None) -> ProfileRef | None:
     """The profile kept as JSON."""
@@ -43,12 +52,7 @@ def profile_of(text: str | None) -> ProfileRef | None:
 
 def batch_of(connection: Connection, row: Row[Any], boot: tuple[str, float]) -> BatchRecord:
     """The batch in `row`, with the time its next item is due."""
-    next_due = connection.execute(
-        select(items.c.execute_at)
-        .where(items.c.batch_id == row.id, items.c.status == ItemStatus.PENDING)
-        .order_by(items.c.execute_at)
-        .limit(1)
-    ).scalar()
+    next_due = connection.scalar(_NEXT_DUE, {"b_id": row.id}) if row.n_pending else None
     states = {status.value: getattr(row, f"n_{status}") for status in ItemStatus}
     executions = ExecutionCounts(
         running=row.x_running,
@@ -91,7 +95,7 @@ def batch_of(connection: Connection, row: Row[Any], boot: tuple[str, float]) -> 
 
 def find_batch(connection: Connection, batch_id: str) -> Row[Any]:
     """The batch's row. Raises NotFoundError."""
-    row = connection.execute(select(batches).where(batches.c.id == batch_id, batches.c.ready)).first()
+    row = connection.execute(_FIND, {"b_id": batch_id}).first()
     if row is None:
         raise NotFoundError(f"There is no batch {batch_id!r} in this store. ws.batches() lists those there are.")
     return row

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingLike
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from batchkit.core.execution import Execution
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.ports import Clock
 from batchkit.core.record import BatchRecord, Event, ItemChange, ItemOutcome, ItemRecord, Lease, NewBatch, Tick
 from batchkit.core.request import NewItem
-from batchkit.io import commands, creation, reading, sending
+from batchkit.io import commands, creation, leases, outcomes, reading, visit
 from batchkit.io.database import Database
-from batchkit.io.schema import items, mappings
+from batchkit.io.ledger import log
+from batchkit.io.schema import mappings
 
-__all__ = ["LEASE_SECONDS", "SqlStore"]
+__all__ = ["SqlStore"]
 
-#: how long a lease holds without being renewed
-LEASE_SECONDS = 15.0
-#: a lease with less than this left is renewed
-_RENEW_BELOW = 10.0
 #: no vowels and nothing that looks like something else
 _ID_ALPHABET = "23456789bcdfghjkmnpqrstvwxz"
 
@@ -164,18 +160,18 @@ class SqlStore:
 
         def work(connection: Connection) -> Lease | None:
             batch = reading.find_batch(connection, batch_id)
-            lease = sending.acquire_lease(connection, batch_id, owner, boot, LEASE_SECONDS)
+            lease = leases.acquire_lease(connection, batch, owner, boot)
             if lease is not None:
                 settle_at = None if settle_after is None else now + timedelta(seconds=settle_after)
                 gate = now + timedelta(seconds=batch.batch_interval)
-                sending.doubt_unfinished(connection, batch_id, settle_at, gate, now)
+                leases.doubt_unfinished(connection, batch, settle_at, gate, now)
             return lease
 
         return await self._database.write(work)
 
     async def release(self, lease: Lease) -> None:
         """Give the lease up."""
-        await self._database.write(sending.release_lease, lease)
+        await self._database.write(leases.release_lease, lease)
 
     async def tick(
         self,
@@ -183,48 +179,23 @@ class SqlStore:
         *,
         outcomes: Sequence[ItemOutcome] = (),
         claim: int = 0,
+        until: datetime | None = None,
         gate: datetime | None = None,
         pause: str = "",
     ) -> Tick:
         """One visit of the runner; see `core.ports.Store.tick`."""
         now, boot = self._clock.now(), self._clock.boot()
-
-        def look(connection: Connection) -> Tick | None:
-            batch = reading.find_batch(connection, lease.batch_id)
-            quiet = not _is_ours(batch, lease) or (
-                batch.lease_expires - boot[1] > _RENEW_BELOW and not _will_move(batch, now)
-            )
-            return _ticked(connection, batch, lease, boot) if quiet else None
-
-        def work(connection: Connection) -> Tick:
-            batch = reading.find_batch(connection, lease.batch_id)
-            if outcomes:
-                sending.record_outcomes(connection, batch, outcomes)
-            if not _is_ours(batch, lease):
-                return _ticked(connection, batch, lease, boot)
-            if pause and batch.status == BatchStatus.RUNNING:
-                commands.pause_batch(connection, batch.id, now, "batchkit", pause)
-            if gate is not None and not claim:
-                sending.shift(connection, batch.id, Counter(), gate_at=max(gate, batch.gate_at or gate))
-            held = sending.renew_lease(connection, lease, boot, LEASE_SECONDS)
-            sending.start_if_due(connection, reading.find_batch(connection, batch.id), now)
-            batch = reading.find_batch(connection, batch.id)
-            claimed = []
-            if claim and batch.status == BatchStatus.RUNNING:
-                claimed = sending.claim_due(connection, batch, claim, now, gate or now)
-            if sending.finish_if_done(connection, batch, now) or claimed:
-                batch = reading.find_batch(connection, batch.id)
-            return _ticked(connection, batch, held, boot, claimed)
-
         if not (outcomes or claim or gate or pause):
-            quiet = await self._database.read(look)
-            if quiet is not None:
-                return quiet
-        return await self._database.write(work)
+            seen = await self._database.read(visit.look, lease, now, boot)
+            if seen is not None:
+                return seen
+        return await self._database.write(
+            visit.visit, lease, now, boot, outcomes=outcomes, claim=claim, until=until, gate=gate, pause=pause
+        )
 
     async def note(self, batch_id: str, seen: Sequence[tuple[int, Execution]]) -> int:
         """Write down what became of executions."""
-        return await self._database.write(sending.note_executions, batch_id, seen) if seen else 0
+        return await self._database.write(outcomes.note_executions, batch_id, seen) if seen else 0
 
     async def earliest_open(self, batch_id: str) -> datetime | None:
         """When the oldest execution that has not finished was triggered."""
@@ -240,10 +211,10 @@ class SqlStore:
 
         def work(connection: Connection) -> int:
             batch = reading.find_batch(connection, lease.batch_id)
-            if not _is_ours(batch, lease):
+            if not leases.is_held(batch, lease):
                 return 0
             moved = commands.stagger_from(connection, batch, now)
-            sending.log(connection, batch.id, now, "batchkit", "restaggered", message)
+            log(connection, batch.id, now, "batchkit", "restaggered", message)
             return moved
 
         return await self._database.write(work)
@@ -293,35 +264,6 @@ class SqlStore:
             return reading.read_batch(connection, batch_id, boot)
 
         return await self._database.write(both)
-
-
-def _is_ours(batch: Row[Any], lease: Lease) -> bool:
-    return bool(batch.runner == lease.owner and batch.epoch == lease.epoch)
-
-
-def _will_move(batch: Row[Any], now: datetime) -> bool:
-    """Whether the batch would start or complete at this visit."""
-    if batch.status == BatchStatus.PENDING:
-        return bool(batch.start_at <= now)
-    return batch.status == BatchStatus.RUNNING and not (batch.n_pending + batch.n_triggering + batch.n_in_doubt)
-
-
-def _ticked(
-    connection: Connection, batch: Row[Any], lease: Lease, boot: tuple[str, float], claimed: Sequence[Any] = ()
-) -> Tick:
-    next_settle = None
-    if batch.n_in_doubt:
-        next_settle = connection.scalar(
-            select(func.min(items.c.settle_at)).where(
-                items.c.batch_id == batch.id, items.c.status == ItemStatus.IN_DOUBT
-            )
-        )
-    return Tick(
-        batch=reading.batch_of(connection, batch, boot),
-        claimed=tuple(claimed),
-        lease=lease if _is_ours(batch, lease) else None,
-        next_settle=next_settle,
-    )
 
 
 def _mapping_key(statement: Any, agent_id: str, fingerprint: str) -> Any:

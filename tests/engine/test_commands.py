@@ -291,7 +291,7 @@ def test_a_target_that_raises_costs_no_row(bench) -> None:
     def answer(request, _):
         if request.item == 0:
             raise ValueError("a bug of the target")
-        return None
+        return
 
     async def scenario() -> None:
         async with bench(ScriptedTarget(answer=answer, total_timeout=1e6)) as b:
@@ -343,7 +343,7 @@ def test_a_second_engine_cannot_run_the_batch_and_takes_over_when_the_lease_has_
             await b.reaches(batch_id, lambda r: r.progress.triggered == 5)
             other = KernelEngine(store=b.store, target=b.target, clock=b.clock, poll_seconds=5)
             assert not await other.attend(batch_id)
-            runner, task = b.engine._runners[batch_id]
+            _, task = b.engine._runners[batch_id]
             task.cancel()
             await asyncio.wait([task])
             b.clock.sleep(3600)

@@ -1,0 +1,29 @@
+"""Keeping a batch's counters in step with its items, and its log."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, update
+
+from batchkit.io.schema import batches, events
+
+__all__ = ["log", "shift"]
+
+
+def log(
+    connection: Connection, batch_id: str, at: datetime, actor: str, kind: str, message: str, item: int | None = None
+) -> None:
+    """Append one line to the batch's log."""
+    connection.execute(
+        insert(events).values(batch_id=batch_id, at=at, actor=actor, kind=kind, message=message, position=item)
+    )
+
+
+def shift(connection: Connection, batch_id: str, moves: Counter[str], **values: Any) -> None:
+    """Add `moves` (column name: difference) to the batch's counters, and set `values` beside them."""
+    changes: dict[str, Any] = {name: batches.c[name] + count for name, count in moves.items() if count}
+    if changes or values:
+        connection.execute(update(batches).where(batches.c.id == batch_id).values(**changes, **values))

@@ -1,0 +1,159 @@
+"""Writing down what became of attempts, and of the executions they started."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, bindparam, select, update
+
+from batchkit.core.execution import Execution, ExecutionStatus
+from batchkit.core.lifecycle import BatchStatus, ItemStatus
+from batchkit.core.outcome import Refused, Triggered, Unclear
+from batchkit.core.record import ItemOutcome
+from batchkit.io.ledger import log, shift
+from batchkit.io.schema import items
+
+__all__ = ["note_executions", "record_outcomes"]
+
+_TERMINAL = [status for status in ExecutionStatus if status.terminal]
+
+# Built once: the same statements run for every group of every batch.
+_item = and_(items.c.batch_id == bindparam("b_batch"), items.c.position == bindparam("b_position"))
+_EXECUTION: dict[str, Any] = {
+    "x_status": bindparam("b_status"),
+    "x_outcome": bindparam("b_outcome"),
+    "x_reasoning": bindparam("b_reasoning"),
+    "x_result": bindparam("b_result"),
+    "x_error": bindparam("b_error"),
+    "x_url": bindparam("b_url"),
+    "x_profile": bindparam("b_profile"),
+    "x_created": bindparam("b_created"),
+    "x_started": bindparam("b_started"),
+    "x_finished": bindparam("b_finished"),
+}
+_NOTE = update(items).where(_item).values(**_EXECUTION)
+_TRIGGER = (
+    update(items)
+    .where(_item)
+    .values(
+        status=ItemStatus.TRIGGERED,
+        triggered_at=bindparam("b_at"),
+        settle_at=None,
+        error="",
+        execution_id=bindparam("b_id"),
+        **_EXECUTION,
+    )
+)
+_SETTLE = (
+    update(items)
+    .where(_item)
+    .values(
+        status=bindparam("b_to"),
+        error=bindparam("b_error"),
+        settle_at=bindparam("b_settle"),
+        execute_at=bindparam("b_due"),
+    )
+)
+_STATES = select(items.c.position, items.c.status, items.c.attempt, items.c.execute_at).where(
+    items.c.batch_id == bindparam("b_batch"), items.c.position.in_(bindparam("b_positions", expanding=True))
+)
+
+
+def record_outcomes(connection: Connection, batch: Row[Any], outcomes: Sequence[ItemOutcome]) -> Counter[str]:
+    """Record what became of attempts, whatever the batch's state; returns by how much its counters move.
+
+    An outcome of an older attempt changes nothing.
+    """
+    positions = [outcome.item for outcome in outcomes]
+    rows = connection.execute(_STATES, {"b_batch": batch.id, "b_positions": positions})
+    current = {row.position: row for row in rows}
+    triggered: list[dict[str, Any]] = []
+    settled: list[dict[str, Any]] = []
+    moves: Counter[str] = Counter()
+    for outcome in outcomes:
+        row = current[outcome.item]
+        if row.attempt != outcome.attempt or not _still_open(row.status, outcome):
+            continue
+        key = {"b_batch": batch.id, "b_position": outcome.item}
+        if isinstance(outcome.outcome, Triggered):
+            to = ItemStatus.TRIGGERED
+            execution = outcome.outcome.execution
+            triggered.append(key | {"b_at": outcome.at, "b_id": execution.id} | _execution_values(execution))
+            moves[f"x_{execution.standing}"] += 1
+        else:
+            to = _settled_status(batch, outcome)
+            settled.append(key | _settled_values(connection, batch, outcome, to, row.execute_at))
+        moves[f"n_{row.status}"] -= 1
+        moves[f"n_{to}"] += 1
+    if triggered:
+        connection.execute(_TRIGGER, triggered)
+    if settled:
+        connection.execute(_SETTLE, settled)
+    return moves
+
+
+def note_executions(connection: Connection, batch_id: str, seen: Sequence[tuple[int, Execution]]) -> int:
+    """Write down what the target says of triggered items' executions; returns how many changed. Never backwards."""
+    query = select(items).where(items.c.batch_id == batch_id, items.c.position.in_([item for item, _ in seen]))
+    current = {row.position: row for row in connection.execute(query)}
+    changes: list[dict[str, Any]] = []
+    moves: Counter[str] = Counter()
+    for item, execution in seen:
+        row = current.get(item)
+        if row is None or row.execution_id != execution.id or row.x_status in _TERMINAL:
+            continue
+        if row.x_status == execution.status and (row.x_url or "") == execution.url:
+            continue
+        changes.append({"b_batch": batch_id, "b_position": item} | _execution_values(execution))
+        moves[f"x_{Execution(id='', status=ExecutionStatus(row.x_status)).standing}"] -= 1
+        moves[f"x_{execution.standing}"] += 1
+    if changes:
+        connection.execute(_NOTE, changes)
+        shift(connection, batch_id, moves)
+    return len(changes)
+
+
+def _still_open(status: str, outcome: ItemOutcome) -> bool:
+    # A late "it runs" counts even where a lookup had found nothing and the row was made ready again.
+    late = status == ItemStatus.PENDING and isinstance(outcome.outcome, Triggered)
+    return status in (ItemStatus.TRIGGERING, ItemStatus.IN_DOUBT) or late
+
+
+def _settled_status(batch: Row[Any], outcome: ItemOutcome) -> ItemStatus:
+    if isinstance(outcome.outcome, Refused):
+        return ItemStatus.REFUSED
+    if isinstance(outcome.outcome, Unclear):
+        return ItemStatus.IN_DOUBT
+    return ItemStatus.CANCELLED if batch.status == BatchStatus.CANCELLED else ItemStatus.PENDING
+
+
+def _settled_values(
+    connection: Connection, batch: Row[Any], outcome: ItemOutcome, to: ItemStatus, due: datetime
+) -> dict[str, Any]:
+    assert not isinstance(outcome.outcome, Triggered)
+    message = outcome.outcome.message
+    if to in (ItemStatus.REFUSED, ItemStatus.IN_DOUBT):
+        log(connection, batch.id, outcome.at, "batchkit", to, message, outcome.item)
+    # A row made ready again is due from now on, not since its first slot.
+    due = max(due, outcome.at) if to is ItemStatus.PENDING else due
+    return {"b_to": to, "b_error": message, "b_settle": outcome.settle_at, "b_due": due}
+
+
+def _execution_values(execution: Execution) -> dict[str, Any]:
+    result = execution.result
+    return {
+        "b_status": execution.status,
+        "b_outcome": execution.outcome,
+        "b_reasoning": execution.reasoning or None,
+        "b_result": None if result is None else json.dumps(result, ensure_ascii=False, separators=(",", ":")),
+        "b_error": execution.error or None,
+        "b_url": execution.url or None,
+        "b_profile": execution.profile_name or None,
+        "b_created": execution.created_at,
+        "b_started": execution.started_at,
+        "b_finished": execution.finished_at,
+    }

@@ -1,0 +1,167 @@
+"""One visit of a runner to the store: outcomes in, claims out, in one transaction with few statements."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
+
+from batchkit.core.lifecycle import BatchStatus, ItemStatus
+from batchkit.core.record import Claim, ItemOutcome, Lease, Tick
+from batchkit.core.request import TriggerRequest
+from batchkit.io.leases import LEASE_SECONDS, RENEW_BELOW, is_held
+from batchkit.io.ledger import log
+from batchkit.io.outcomes import record_outcomes
+from batchkit.io.reading import batch_of, find_batch, profile_of
+from batchkit.io.schema import batches, inputs, items
+
+__all__ = ["look", "visit"]
+
+_DUE = (
+    select(items.c.position, items.c.attempt, inputs.c.row, inputs.c.inputs, inputs.c.metadata, inputs.c.profile)
+    .join(inputs, and_(inputs.c.batch_id == items.c.batch_id, inputs.c.position == items.c.position))
+    .where(
+        items.c.batch_id == bindparam("b_batch"),
+        items.c.status == ItemStatus.PENDING,
+        items.c.execute_at <= bindparam("b_until"),
+    )
+    .order_by(items.c.execute_at, items.c.position)
+    .limit(bindparam("b_limit"))
+    .with_for_update(skip_locked=True, of=items)
+)
+_CLAIM = (
+    update(items)
+    .where(items.c.batch_id == bindparam("b_batch"), items.c.position.in_(bindparam("b_positions", expanding=True)))
+    .values(status=ItemStatus.TRIGGERING, attempt=items.c.attempt + 1, intent_at=bindparam("b_now"))
+)
+_NEXT_SETTLE = select(func.min(items.c.settle_at)).where(
+    items.c.batch_id == bindparam("b_batch"), items.c.status == ItemStatus.IN_DOUBT
+)
+
+
+def look(connection: Connection, lease: Lease, now: datetime, boot: tuple[str, float]) -> Tick | None:
+    """What a visit without outcomes and claims would bring back; None if it would have to write."""
+    batch = find_batch(connection, lease.batch_id)
+    if is_held(batch, lease) and (batch.lease_expires - boot[1] <= RENEW_BELOW or _moves_by_itself(batch, now)):
+        return None
+    return _tick(connection, batch, lease, boot)
+
+
+def visit(
+    connection: Connection,
+    lease: Lease,
+    now: datetime,
+    boot: tuple[str, float],
+    *,
+    outcomes: Sequence[ItemOutcome],
+    claim: int,
+    until: datetime | None,
+    gate: datetime | None,
+    pause: str,
+) -> Tick:
+    """Record, pause, start, claim and complete as `core.ports.Store.tick` says."""
+    before = find_batch(connection, lease.batch_id)
+    moves = record_outcomes(connection, before, outcomes) if outcomes else Counter()
+    values: dict[str, Any] = {}
+    claims: list[Claim] = []
+    if is_held(before, lease):
+        values |= _renewed(before, boot) | _standing(connection, before, now, pause)
+        status = values.get("status", before.status)
+        if claim and status == BatchStatus.RUNNING:
+            claims = _claim(connection, before, claim, until or now, now)
+            moves.update({"n_pending": -len(claims), "n_triggering": len(claims)})
+        if gate is not None and (claims or not claim):
+            values["gate_at"] = max(gate, before.gate_at or gate)
+        values |= _completion(connection, before, moves, status, now)
+    return _tick(connection, _updated(connection, before, moves, values), lease, boot, claims)
+
+
+def _moves_by_itself(batch: Row[Any], now: datetime) -> bool:
+    if batch.status == BatchStatus.PENDING:
+        return bool(batch.start_at <= now)
+    return batch.status == BatchStatus.RUNNING and not (batch.n_pending + batch.n_triggering + batch.n_in_doubt)
+
+
+def _renewed(batch: Row[Any], boot: tuple[str, float]) -> dict[str, Any]:
+    boot_id, now = boot
+    if batch.lease_boot == boot_id and batch.lease_expires - now > RENEW_BELOW:
+        return {}
+    return {"lease_boot": boot_id, "lease_expires": now + LEASE_SECONDS}
+
+
+def _standing(connection: Connection, batch: Row[Any], now: datetime, pause: str) -> dict[str, Any]:
+    """What pausing itself or coming to its start time changes."""
+    if pause and batch.status == BatchStatus.RUNNING:
+        log(connection, batch.id, now, "batchkit", "paused", pause)
+        return {"status": BatchStatus.PAUSED, "reason": pause, "revision": batch.revision + 1}
+    if batch.status == BatchStatus.PENDING and batch.start_at <= now:
+        log(connection, batch.id, now, "batchkit", "started", "The start time has come.")
+        return {"status": BatchStatus.RUNNING, "started_at": now}
+    return {}
+
+
+def _completion(
+    connection: Connection, batch: Row[Any], moves: Counter[str], status: str, now: datetime
+) -> dict[str, Any]:
+    """Nothing left to trigger and nothing in doubt: a running batch is completed."""
+    left = sum(getattr(batch, name) + moves[name] for name in ("n_pending", "n_triggering", "n_in_doubt"))
+    if status != BatchStatus.RUNNING or left:
+        return {}
+    triggered = batch.n_triggered + moves["n_triggered"]
+    log(connection, batch.id, now, "batchkit", "completed", f"{triggered:,} of {batch.total:,} rows triggered.")
+    return {"status": BatchStatus.COMPLETED, "finished_at": now, "reason": ""}
+
+
+def _claim(connection: Connection, batch: Row[Any], limit: int, until: datetime, now: datetime) -> list[Claim]:
+    """Record the intent to send up to `limit` items due by `until`."""
+    rows = connection.execute(_DUE, {"b_batch": batch.id, "b_until": until, "b_limit": limit}).all()
+    if not rows:
+        return []
+    positions = [row.position for row in rows]
+    connection.execute(_CLAIM, {"b_batch": batch.id, "b_positions": positions, "b_now": now})
+    default = profile_of(batch.default_profile)
+    return [
+        Claim(
+            item=row.position,
+            row=row.row,
+            attempt=row.attempt + 1,
+            request=TriggerRequest(
+                agent_id=batch.agent_id,
+                version=batch.version,
+                inputs=json.loads(row.inputs),
+                metadata=json.loads(row.metadata) if row.metadata else {},
+                profile=profile_of(row.profile) if row.profile else default,
+                batch_id=batch.id,
+                item=row.position,
+                attempt=row.attempt + 1,
+            ),
+        )
+        for row in rows
+    ]
+
+
+def _updated(connection: Connection, batch: Row[Any], moves: Counter[str], values: dict[str, Any]) -> Row[Any]:
+    """The batch's row with its changes, written in one statement."""
+    changes = {name: batches.c[name] + count for name, count in moves.items() if count} | values
+    if not changes:
+        return batch
+    statement = update(batches).where(batches.c.id == batch.id).values(**changes).returning(*batches.c)
+    return connection.execute(statement).one()
+
+
+def _tick(
+    connection: Connection, batch: Row[Any], lease: Lease, boot: tuple[str, float], claims: Sequence[Claim] = ()
+) -> Tick:
+    held = is_held(batch, lease)
+    settle = connection.scalar(_NEXT_SETTLE, {"b_batch": batch.id}) if batch.n_in_doubt else None
+    return Tick(
+        batch=batch_of(connection, batch, boot),
+        claimed=tuple(claims),
+        lease=replace(lease, expires=batch.lease_expires, boot=batch.lease_boot) if held else None,
+        next_settle=settle,
+    )
