@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pandas as pd
 
@@ -18,9 +18,13 @@ from batchkit.core.waiting import Until
 from batchkit.errors import BatchInterrupted
 
 if TYPE_CHECKING:
+    from batchkit.core.ports import Store
+    from batchkit.engine.kernel import KernelEngine
     from batchkit.workspace import Workspace
 
 __all__ = ["Batch"]
+
+T = TypeVar("T")
 
 #: items read from the store at a time
 _PAGE = 20_000
@@ -140,7 +144,11 @@ class Batch:
     # Views
 
     def items(
-        self, *, status: ItemStatus | str | Sequence[ItemStatus | str] = (), after: int | None = None, limit: int | None = None
+        self,
+        *,
+        status: ItemStatus | str | Sequence[ItemStatus | str] = (),
+        after: int | None = None,
+        limit: int | None = None,
     ) -> pd.DataFrame:
         """Its scheduled executions, in CSV order: item, row, line, status, execute_at, ..., error. Times are UTC.
 
@@ -148,9 +156,7 @@ class Batch:
         """
         chosen = [status] if isinstance(status, str) else list(status)
         key = None if after is None else (after,)
-        page = self._store.items(
-            self.id, statuses=[ItemStatus(one) for one in chosen], after=key, limit=limit
-        )
+        page = self._store.items(self.id, statuses=[ItemStatus(one) for one in chosen], after=key, limit=limit)
         return results.items_frame(self._call(page))
 
     def results(self, *, dropped: bool = False) -> pd.DataFrame:
@@ -175,8 +181,8 @@ class Batch:
         labels: list[Any] = []
         for first in range(0, record.progress.total, _PAGE):
             items += await self._store.items(self.id, after=(first - 1,), limit=_PAGE)
-            for row, label in await self._store.cells(self.id, first, first + _PAGE):
-                cells.append(row)
+            for texts, label in await self._store.cells(self.id, first, first + _PAGE):
+                cells.append(texts)
                 labels.append(label)
         index = results.restored_index(labels, record.index_kind)
         frame = results.results_frame(record.columns, cells, items, index)
@@ -187,18 +193,18 @@ class Batch:
         return pd.concat([frame, missing]).sort_values(row, kind="stable", ignore_index=True)
 
     @property
-    def _store(self) -> Any:
+    def _store(self) -> Store:
         return self._workspace.store
 
     @property
-    def _engine(self) -> Any:
+    def _engine(self) -> KernelEngine:
         return self._workspace.engine
 
     @property
     def _actor(self) -> str:
         return self._workspace.actor
 
-    def _call(self, work: Any) -> Any:
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
         return self._workspace.engine.call(work)
 
 

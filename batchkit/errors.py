@@ -2,6 +2,7 @@
 
     BatchkitError
     ├── TableError           the CSV or DataFrame cannot be read as a table
+    ├── ExportError          a file cannot be written
     ├── MappingError         the columns are not mapped to a runnable whole
     ├── ValidationError      rows are invalid and the policy is "block"
     ├── ConfigError          a parameter of a batch or a workspace is wrong
@@ -34,6 +35,7 @@ __all__ = [
     "BatchkitError",
     "ConfigError",
     "EngineError",
+    "ExportError",
     "MappingError",
     "NotFoundError",
     "StateError",
@@ -51,6 +53,10 @@ class BatchkitError(Exception):
 
 class TableError(BatchkitError):
     """The CSV or DataFrame cannot be read as a table."""
+
+
+class ExportError(BatchkitError):
+    """A file cannot be written; what was there before is unchanged."""
 
 
 class MappingError(BatchkitError):

@@ -34,7 +34,7 @@ from batchkit.io.clock import SystemClock
 from batchkit.io.store import SqlStore
 from batchkit.io.tables import read_csv
 from batchkit.targets.asteroid import AsteroidTarget
-from batchkit.targets.demo.shared import shared_demo
+from batchkit.targets.demo import SharedDemo
 
 __all__ = ["Workspace"]
 
@@ -58,9 +58,10 @@ class Workspace:
     ) -> None:
         folder = Path(platformdirs.user_data_dir("batchkit", appauthor=False))
         used = clock or SystemClock()
-        self.target: Target = target or _configured_target(folder)
+        self._demo = SharedDemo(folder) if target is None and not _is_configured() else None
+        self.target: Target = target or _default_target(self._demo)
         path = store or os.environ.get("BATCHKIT_STORE") or folder / "batchkit.sqlite"
-        self._sql_store = SqlStore(path, used)
+        self._sql_store = SqlStore(Path(path), used)
         self.store: Store = self._sql_store
         self.engine = KernelEngine(store=self.store, target=self.target, clock=used)
         self.clock = used
@@ -82,6 +83,8 @@ class Workspace:
         """Stop what runs here: nothing more is sent, what is under way is recorded, others may take over."""
         self.engine.close()
         self._sql_store.shutdown()
+        if self._demo is not None:
+            self._demo.close()
 
     # Agents and profiles
 
@@ -134,7 +137,9 @@ class Workspace:
 
         invalid: what invalid rows do: "block" the batch, or "drop" out of it. Raises MappingError, TableError.
         """
-        return validate(_table(table), mapping, agent, profiles=self.profiles(), invalid=invalid)
+        # A target without profiles is another thing than one that does not know a name.
+        profiles, pools = self.profiles() or None, self.pools() or None
+        return validate(_table(table), mapping, agent, profiles=profiles, pools=pools, invalid=invalid)
 
     def create_batch(self, checked: Validation, config: BatchConfig) -> Batch:
         """A batch of the checked rows: running at once, or pending until its start time.
@@ -185,9 +190,7 @@ class Workspace:
     ) -> list[Batch]:
         """The store's batches, newest first, whoever runs them; `status`: only those."""
         statuses = [BatchStatus(one) for one in ([status] if isinstance(status, str) else status)]
-        found = self.engine.call(
-            self.store.batches(agent_id=None if agent is None else agent.id, statuses=statuses)
-        )
+        found = self.engine.call(self.store.batches(agent_id=None if agent is None else agent.id, statuses=statuses))
         return [Batch(self, record.id) for record in found]
 
     def batch(self, batch_id: str) -> Batch:
@@ -252,15 +255,19 @@ class Workspace:
         await self.engine.attend(batch_id)
 
 
-def _configured_target(folder: Path) -> Target:
+def _is_configured() -> bool:
+    """Whether the environment names a platform. Raises ConfigError where it does so by half."""
     url, key = os.environ.get("BATCHKIT_URL"), os.environ.get("BATCHKIT_API_KEY")
-    if url or key:
-        if not (url and key):
-            missing = "BATCHKIT_API_KEY" if url else "BATCHKIT_URL"
-            raise ConfigError(f"Only one of BATCHKIT_URL and BATCHKIT_API_KEY is set; set {missing} too.")
+    if bool(url) != bool(key):
+        missing = "BATCHKIT_API_KEY" if url else "BATCHKIT_URL"
+        raise ConfigError(f"Only one of BATCHKIT_URL and BATCHKIT_API_KEY is set; set {missing} too.")
+    return bool(url)
+
+
+def _default_target(demo: SharedDemo | None) -> Target:
+    if demo is None:
         return AsteroidTarget()
     print(_DEMO_NOTICE, file=sys.stderr)
-    demo = shared_demo(folder)
     return AsteroidTarget(demo.url, demo.api_key, label="the demo platform", listing_delay=2.0, total_timeout=10.0)
 
 
@@ -284,5 +291,3 @@ def _blocking(checked: Validation) -> str:
         f"{counts.invalid:,} of {counts.total:,} rows are invalid, for example: {' '.join(first)} "
         'checked.issues lists all. Correct them, or leave them out with ws.validate(..., invalid="drop").'
     )
-
-

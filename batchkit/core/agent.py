@@ -60,7 +60,7 @@ class WorkflowVersion:
     inputs: tuple[InputVariable, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Agent:
     """Something that runs once per row, with the inputs of one of its versions."""
 
@@ -81,6 +81,11 @@ class Agent:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ConfigError(f"Agent {self.name!r} declares an input variable twice: {', '.join(twice)}.")
+
+    def __repr__(self) -> str:
+        version = "" if self.version is None else f", version {self.version}"
+        names = ", ".join(f"{one.name}: {one.type_name}{'' if one.required else '?'}" for one in self.inputs)
+        return f"<Agent {self.name!r}{version}({names})>"
 
     def input(self, name: str) -> InputVariable | None:
         """The input variable of that exact name, or None."""

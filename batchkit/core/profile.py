@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["AgentProfile", "ProfilePool", "ProfileRef", "SelectionStrategy"]
+__all__ = ["AgentProfile", "ProfilePool", "ProfileRef", "SelectionStrategy", "profile_refs"]
 
 
 class SelectionStrategy(StrEnum):
@@ -41,3 +42,16 @@ class ProfileRef:
     id: str
     name: str
     is_pool: bool = False
+
+
+def profile_refs(
+    profiles: Sequence[AgentProfile] | None, pools: Sequence[ProfilePool] | None
+) -> dict[str, ProfileRef | None]:
+    """Return what each name means, by the name without surrounding whitespace; None where it means several things."""
+    refs: dict[str, ProfileRef | None] = {}
+    everything: list[AgentProfile | ProfilePool] = [*(profiles or ()), *(pools or ())]
+    for known in everything:
+        name = known.name.strip()
+        ref = ProfileRef(id=known.id, name=known.name, is_pool=isinstance(known, ProfilePool))
+        refs[name] = None if name in refs else ref
+    return refs

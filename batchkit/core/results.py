@@ -10,7 +10,15 @@ import pandas as pd
 
 from batchkit.core.record import Event, ItemRecord
 
-__all__ = ["RESULT_COLUMNS", "events_frame", "index_kind", "index_labels", "items_frame", "restored_index", "results_frame"]
+__all__ = [
+    "RESULT_COLUMNS",
+    "events_frame",
+    "index_kind",
+    "index_labels",
+    "items_frame",
+    "restored_index",
+    "results_frame",
+]
 
 #: what `results_frame` adds to the input columns, in order
 RESULT_COLUMNS = (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -9,8 +12,23 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pandas.api.extensions import ExtensionDtype
 
-__all__ = ["Dialect", "Problem", "Severity", "Table"]
+__all__ = ["ERRORS_COLUMN", "TEXT", "Dialect", "Problem", "Severity", "Table"]
+
+#: the column an export of invalid rows adds; a file that has it is one of ours, to be read back corrected
+ERRORS_COLUMN = "batchkit_errors"
+
+
+def _text_dtype() -> ExtensionDtype:
+    try:
+        return pd.StringDtype("pyarrow", na_value=np.nan)
+    except TypeError:  # pandas 2.2 has the same type under another name
+        return pd.StringDtype("pyarrow_numpy")  # type: ignore[call-overload,no-any-return]
+
+
+#: pandas' own text type, on arrow's memory: what `Table.frame` is made of without a copy
+TEXT = _text_dtype()
 
 
 class Severity(StrEnum):
@@ -29,10 +47,11 @@ class Dialect:
     #: one character: "," ";" "\t" "|"
     delimiter: str
     quote: str = '"'
-    #: "\n", "\r\n", "\r", or "mixed"
+    #: what ends a record: "\n", "\r\n", "\r", or "mixed"
     newline: str = "\n"
     #: whether `encoding` was guessed from the bytes rather than known (a BOM, valid UTF-8, given by the caller)
     encoding_guessed: bool = False
+    #: whether `delimiter` was guessed: neither given, nor named by a "sep=" line, nor a comma that alone fits
     delimiter_guessed: bool = False
 
 
@@ -58,9 +77,10 @@ class Table:
     """Rows of text under a header, in the file's order.
 
     Rows whose cell count does not fit the header are not among `data`; they are errors in `problems`.
+    A blank line counts as a row, as it does in a spreadsheet, but is not a record.
     """
 
-    #: one string column a header, no nulls; names unique and not empty
+    #: one `large_string` column a header, no nulls; names unique and not empty
     data: pa.Table
     #: None: made from a DataFrame
     dialect: Dialect | None
@@ -73,8 +93,15 @@ class Table:
     line_numbers: np.ndarray | None = None
     #: a DataFrame's index, given back in the results; None: none
     index: pd.Index | None = None
-    #: SHA-256 over header and cells, to recognise a file that ran before
-    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what the rest of the package could not tell apart or count."""
+        names = self.data.column_names
+        if len(set(names)) < len(names) or "" in names:
+            raise ValueError(f"column names must be unique and not empty: {names}")
+        for numbers in (self.row_numbers, self.line_numbers, self.index):
+            if numbers is not None and len(numbers) != self.data.num_rows:
+                raise ValueError(f"{len(numbers)} row numbers, lines or labels for {self.data.num_rows} records")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -101,10 +128,28 @@ class Table:
     @cached_property
     def frame(self) -> pd.DataFrame:
         """The rows as a DataFrame of text, with the caller's index where there was one. Not to be changed."""
-        frame = self.data.to_pandas()
+        frame = self.data.to_pandas(types_mapper=lambda _: TEXT)
         if self.index is not None:
             frame.index = self.index
         return frame
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 in hex over header and cells, to recognise a table that ran before.
+
+        The same cells give the same fingerprint whatever encoding, delimiter or DataFrame they came in.
+        """
+        digest = hashlib.sha256(struct.pack("<QQ", len(self.columns), len(self)))
+        for name, column in zip(self.columns, self.data.columns, strict=True):
+            label = name.encode("utf-8")
+            chunks = list(_chunks(column))
+            size = sum(len(text) for text, _ in chunks)
+            digest.update(struct.pack("<QQ", len(label), size) + label)
+            for text, _ in chunks:
+                digest.update(text)
+            for _, lengths in chunks:
+                digest.update(lengths.data)
+        return digest.hexdigest()
 
     def row_number(self, position: int) -> int:
         """The row of record `position` (0-based) as a spreadsheet counts."""
@@ -115,3 +160,24 @@ class Table:
         if self.dialect is None:
             return None
         return self.row_number(position) if self.line_numbers is None else int(self.line_numbers[position])
+
+    def rows_at(self, positions: np.ndarray) -> np.ndarray:
+        """`row_number` of many records, int64."""
+        return positions.astype(np.int64) + 2 if self.row_numbers is None else self.row_numbers[positions]
+
+    def lines_at(self, positions: np.ndarray) -> list[int] | list[None]:
+        """`line_number` of many records."""
+        if self.dialect is None:
+            return [None] * len(positions)
+        lines = self.rows_at(positions) if self.line_numbers is None else self.line_numbers[positions]
+        return [int(line) for line in lines.tolist()]
+
+
+def _chunks(column: pa.ChunkedArray[pa.LargeStringScalar]) -> Iterator[tuple[memoryview, np.ndarray]]:
+    """The text of a column end to end, and the length of each cell in bytes, chunk by chunk, without a copy."""
+    for chunk in column.cast(pa.large_string()).chunks:
+        if len(chunk):
+            _, offsets, text = chunk.buffers()
+            bounds = np.frombuffer(memoryview(offsets or b""), np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
+            data = memoryview(text or b"")[bounds[0] : bounds[-1]]
+            yield data, np.diff(bounds).astype("<u4")

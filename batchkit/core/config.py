@@ -1,0 +1,224 @@
+"""How a batch is to run, checked once when it is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from numbers import Integral, Real
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from batchkit.core.names import did_you_mean
+from batchkit.core.profile import AgentProfile, ProfilePool, ProfileRef, profile_refs
+from batchkit.core.schedule import Pace
+from batchkit.errors import ConfigError, NotFoundError
+
+__all__ = ["BatchConfig", "aware", "resolve_profile"]
+
+#: seconds; a longer interval is a mistake in the unit
+_LONGEST_INTERVAL = 366 * 86_400
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class BatchConfig:
+    """The parameters of a batch (specification, "Configure Batch").
+
+    start_at may also be text, as `datetime.fromisoformat` reads it: with an offset ("2026-03-01T09:00+01:00"), or
+    without one ("2026-03-01T09:00") together with `timezone`. A local time that the clocks skip is refused; one that
+    they pass twice means the first time.
+    Raises one ConfigError that names everything that is wrong.
+    """
+
+    #: not empty, trimmed
+    name: str
+    #: the workflow version to run; None: the published one
+    version: int | None
+    #: for rows that name no profile: a profile, a pool, or the name of one; None: none
+    default_profile: str | AgentProfile | ProfilePool | None
+    #: UTC; None: at once
+    start_at: datetime | None
+    #: rows sent per interval, >= 1
+    max_concurrent: int
+    #: seconds between groups, >= 0
+    batch_interval: float
+    #: IANA name of the user's zone; None: not given
+    timezone: str | None
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        version: int | None = None,
+        default_profile: str | AgentProfile | ProfilePool | None = None,
+        start_at: datetime | str | None = None,
+        max_concurrent: int = 5,
+        batch_interval: float = 60,
+        timezone: str | None = None,
+    ) -> None:
+        problems: list[str] = []
+        values = {
+            "name": _kept(problems, _name, name),
+            "version": _kept(problems, _version, version),
+            "default_profile": _kept(problems, _default_profile, default_profile),
+            "timezone": _kept(problems, _timezone, timezone),
+            "start_at": _kept(problems, _start_at, start_at, timezone),
+            "max_concurrent": _kept(problems, _max_concurrent, max_concurrent),
+            "batch_interval": _kept(problems, _batch_interval, batch_interval),
+        }
+        if problems:
+            raise ConfigError("\n".join(dict.fromkeys(problems)))
+        for field, value in values.items():
+            object.__setattr__(self, field, value)
+
+    @property
+    def pace(self) -> Pace:
+        """How fast rows may be sent."""
+        return Pace(max_concurrent=self.max_concurrent, batch_interval=self.batch_interval)
+
+
+def aware(value: datetime | str, timezone: str | None = None, *, what: str = "The time") -> datetime:
+    """Return a moment in UTC, to the microsecond.
+
+    value: an aware datetime, text with an offset, or local text together with `timezone` (an IANA name).
+    what: begins a message. Raises ConfigError for anything else and for a local time that the zone's clocks skip;
+    of one that they pass twice, the first is meant.
+    """
+    moment = _parsed(value, what) if isinstance(value, str) else value
+    if not isinstance(moment, datetime):
+        raise ConfigError(f"{what} must be a datetime or text like '2026-03-01T09:00', not {moment!r}.")
+    if moment.utcoffset() is None:
+        if not isinstance(value, str):
+            raise ConfigError(
+                f"{what} {moment} has no time zone; use datetime(..., tzinfo=ZoneInfo('Europe/Berlin')), "
+                "or text together with timezone='Europe/Berlin'."
+            )
+        if timezone is None:
+            raise ConfigError(
+                f"{what} {value!r} has no time zone; add timezone='Europe/Berlin' or an offset: '{value}+01:00'."
+            )
+        moment = _local(moment, _zone(timezone), what)
+    try:
+        utc = moment.astimezone(UTC)
+    except OverflowError:
+        raise ConfigError(f"{what} {value} is out of range; use a date between the years 2 and 9998.") from None
+    return datetime.combine(utc.date(), utc.time(), UTC)
+
+
+def resolve_profile(
+    default: str | AgentProfile | ProfilePool | None,
+    profiles: Sequence[AgentProfile] | None,
+    pools: Sequence[ProfilePool] | None,
+) -> ProfileRef | None:
+    """Return what a batch's default profile names, None for no default.
+
+    profiles, pools: the target's. Names compare exactly after trimming. Raises NotFoundError for one the target does
+    not have, and ConfigError for a name that is several profiles or pools.
+    """
+    if default is None:
+        return None
+    if isinstance(default, AgentProfile | ProfilePool):
+        known: list[AgentProfile | ProfilePool] = [*(profiles or ()), *(pools or ())]
+        if not any(one.id == default.id and type(one) is type(default) for one in known):
+            raise NotFoundError(f"The target has no agent profile or pool {default.name!r} with id {default.id!r}.")
+        return ProfileRef(id=default.id, name=default.name, is_pool=isinstance(default, ProfilePool))
+    refs = profile_refs(profiles, pools)
+    name = default.strip()
+    if name not in refs:
+        has = did_you_mean(name, refs) or f" It has: {', '.join(map(repr, refs)) or 'none'}."
+        raise NotFoundError(f"The target has no agent profile or pool {name!r}.{has}")
+    ref = refs[name]
+    if ref is None:
+        raise ConfigError(
+            f"{name!r} is the name of several agent profiles or pools. Give the AgentProfile or ProfilePool itself "
+            "as default_profile."
+        )
+    return ref
+
+
+_Value = TypeVar("_Value")
+
+
+def _kept(problems: list[str], check: Callable[..., _Value], *values: object) -> _Value | None:
+    """What `check` makes of the values; what it says against them is added to the problems."""
+    try:
+        return check(*values)
+    except ConfigError as error:
+        problems.append(str(error))
+        return None
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"name must be a text that says what the batch is, like 'March permits', not {value!r}.")
+    return value.strip()
+
+
+def _version(value: object) -> int | None:
+    if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < 1):
+        raise ConfigError(f"version must be a workflow version, a whole number from 1, or None, not {value!r}.")
+    return None if value is None else int(value)
+
+
+def _default_profile(value: object) -> str | AgentProfile | ProfilePool | None:
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    if value is None or isinstance(value, AgentProfile | ProfilePool):
+        return value
+    raise ConfigError(f"default_profile must be a profile, a pool, the name of one, or None, not {value!r}.")
+
+
+def _max_concurrent(value: object) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"max_concurrent must be a whole number of rows, 1 or more, not {value!r}.")
+    return int(value)
+
+
+def _batch_interval(value: object) -> float:
+    try:
+        seconds = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        seconds = math.inf
+    if not 0 <= seconds < math.inf:
+        raise ConfigError(f"batch_interval must be a number of seconds, 0 or more and finite, not {value!r}.")
+    if seconds > _LONGEST_INTERVAL:
+        raise ConfigError(f"batch_interval={value!r} is longer than a year; it is in seconds.")
+    return seconds
+
+
+def _timezone(value: object) -> str | None:
+    return None if value is None else _zone(value).key
+
+
+def _zone(name: object) -> ZoneInfo:
+    try:
+        return ZoneInfo(str(name))
+    except (KeyError, ValueError, OSError):
+        raise ConfigError(f"timezone {name!r} is not known; use an IANA name like 'Europe/Berlin'.") from None
+
+
+def _start_at(value: datetime | str | None, timezone: str | None) -> datetime | None:
+    return None if value is None else aware(value, timezone, what="start_at")
+
+
+def _parsed(text: str, what: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ConfigError(f"{what} {text!r} is not a date and time; write it like '2026-03-01T09:00'.") from None
+
+
+def _local(moment: datetime, zone: ZoneInfo, what: str) -> datetime:
+    """The moment in that zone, the first of two where the clocks are set back."""
+    local = moment.replace(tzinfo=zone, fold=0)
+    try:
+        back = local.astimezone(UTC).astimezone(zone)
+    except OverflowError:
+        return local
+    if back.replace(tzinfo=None, fold=0) != moment:
+        raise ConfigError(
+            f"{what} {moment.isoformat(' ', 'minutes')} does not exist in {zone.key}: the clocks are set forward then. "
+            f"Use {back.isoformat(' ', 'minutes')[:16]} or an earlier time."
+        )
+    return local

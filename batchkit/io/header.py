@@ -1,0 +1,44 @@
+"""The header of a table: every column with a name of its own, whatever the file says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from batchkit.io.problems import Problems, excerpt
+
+__all__ = ["name_columns"]
+
+
+def name_columns(names: Sequence[str], problems: Problems, *, row: int | None, line: int | None) -> list[str]:
+    """The names to show: as they are, except for empty ones ("column 3") and repeated ones ("name (2)").
+
+    Each exception is added to `problems` as an error of the header. Spaces around a name are kept.
+    """
+    taken = set(names)
+    seen: set[str] = set()
+    numbers: dict[str, int] = {}
+    shown: list[str] = []
+    for position, name in enumerate(names, start=1):
+        final = name
+        if not name.strip():
+            final = f"column {position}"
+            if final in taken:
+                final = _numbered(final, taken, numbers)
+            problems.add("empty_header", row=row, line=line, expected=position, actual=excerpt(final))
+        elif name in seen:
+            final = _numbered(name, taken, numbers)
+            problems.add("duplicate_header", row=row, line=line, expected=excerpt(name), actual=excerpt(final))
+        seen.add(name)
+        taken.add(final)
+        shown.append(final)
+    return shown
+
+
+def _numbered(name: str, taken: set[str], numbers: dict[str, int]) -> str:
+    """`name` with the first number from 2 that makes it a new one; linear however often it comes."""
+    number = numbers.get(name, 1)
+    while True:
+        number += 1
+        if f"{name} ({number})" not in taken:
+            numbers[name] = number
+            return f"{name} ({number})"
