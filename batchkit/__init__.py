@@ -16,6 +16,7 @@ Names are loaded when they are first used, so that importing batchkit costs next
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
     from batchkit.workspace import Workspace
 
 __version__ = "0.1.0"
+
+logging.getLogger("batchkit").addHandler(logging.NullHandler())
 
 _HOMES = {
     "batchkit.batch": ("Batch",),

@@ -20,6 +20,10 @@ from batchkit.errors import NotFoundError
 __all__ = ["FakeClock", "Received", "ScriptedTarget"]
 
 
+#: seconds of real time a FakeClock gives those it woke to wait again
+_PATIENCE = 20.0
+
+
 class FakeClock:
     """A clock that stands still until it is moved. For one event loop."""
 
@@ -86,9 +90,13 @@ class FakeClock:
 
     async def _all_wait(self) -> None:
         """Return once every task that ever waited here waits again or has ended."""
-        while busy := [task for task in self._known if task not in self._waiting]:
-            self._known.difference_update(task for task in busy if task.done())
-            await asyncio.sleep(0.0005)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while busy := [task for task in self._known if task not in self._waiting]:
+                    self._known.difference_update(task for task in busy if task.done())
+                    await asyncio.sleep(0.0005)
+        except TimeoutError:
+            raise TimeoutError(f"The clock cannot go on: {busy} neither waits nor ends.") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,7 +88,7 @@ def aware(value: datetime | str, timezone: str | None = None, *, what: str = "Th
     moment = _parsed(value, what) if isinstance(value, str) else value
     if not isinstance(moment, datetime):
         raise ConfigError(f"{what} must be a datetime or text like '2026-03-01T09:00', not {moment!r}.")
-    if moment.utcoffset() is None:
+    if moment.tzinfo is None or moment.utcoffset() is None:
         if not isinstance(value, str):
             raise ConfigError(
                 f"{what} {moment} has no time zone; use datetime(..., tzinfo=ZoneInfo('Europe/Berlin')), "

@@ -52,7 +52,7 @@ Teller = Callable[[str], str]
 
 def about_cell(code: Code, rules: ColumnRules) -> Teller:
     """What tells, of a cell under those rules, what `code` says: "'abc' is not a number; use ..."."""
-    keyword = rules.schema.simple.get(code)
+    keyword = rules.schema.keywords.get(code)
     match code:
         case Code.REQUIRED:
             return partial(_about_missing, rules.schema.variable.name)

@@ -180,12 +180,14 @@ class Store(Protocol):
         until: datetime | None = None,
         gate: datetime | None = None,
         pause: str = "",
+        reason: str | None = None,
     ) -> Tick:
         """One visit of the runner, in one transaction.
 
         Records outcomes, pauses the batch with the reason `pause`, starts and completes it as its times and
         counts say, renews the lease, and claims up to `claim` items due by `until` (None: now). `gate`: no later
-        group starts before it (kept with a claim, or by itself where `claim` is 0).
+        group starts before it (kept with a claim, or by itself where `claim` is 0). `reason`: what a running batch
+        waits for, "" for nothing, None to leave what it says.
         """
 
     async def note(self, batch_id: str, seen: Sequence[tuple[int, Execution]]) -> int:

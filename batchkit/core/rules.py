@@ -133,7 +133,7 @@ class ColumnRules:
 
     def objections(self, text: str) -> list[ValidationError]:
         """What jsonschema says under the code `SCHEMA` against a cell, for messages."""
-        return [error for error in self._errors(self.schema.kinds[0], text) if _code(error) is Code.SCHEMA]
+        return [error for error in self._errors(self.schema.kinds[0], text) if self._code(error) is Code.SCHEMA]
 
     def _check_block(self, cells: pa.StringArray, judge: _Judge) -> Findings:
         gone = missing(cells)
@@ -219,9 +219,15 @@ class ColumnRules:
     def _judge(self, kind: Kind, text: str) -> frozenset[Code]:
         """What only jsonschema can say against a cell: all of it, or for text and numbers the rest."""
         try:
-            return frozenset(map(_code, self._errors(kind, text)))
+            return frozenset(map(self._code, self._errors(kind, text)))
         except ValueError:
             return frozenset({Code.TYPE})
+
+    def _code(self, error: ValidationError) -> Code:
+        """The code for a keyword of the schema itself, `SCHEMA` for what lies deeper or behind a reference."""
+        keyword = str(error.validator)
+        own = keyword in _KEYWORDS and self.schema.keywords.get(keyword) == error.validator_value
+        return Code(keyword) if own and len(error.schema_path) == 1 else Code.SCHEMA
 
     def _errors(self, kind: Kind, text: str) -> list[ValidationError]:
         """Raises ValueError where the cell has no value of that kind."""
@@ -304,12 +310,6 @@ def _not_multiples(values: _Values, divisor: int | float) -> Flags:
     step = Decimal(repr(divisor))
     remainders = (_EXACT.remainder(Decimal(repr(number)), step) for number in values.tolist())
     return np.fromiter((bool(rest) for rest in remainders), dtype=np.bool_, count=len(values))
-
-
-def _code(error: ValidationError) -> Code:
-    """The code for a keyword of the schema itself, `SCHEMA` for what lies deeper."""
-    direct = len(error.schema_path) == 1 and error.validator in _KEYWORDS
-    return Code(str(error.validator)) if direct else Code.SCHEMA
 
 
 def _blocked(found: Findings) -> Positions:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping as MappingLike
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from jsonschema import Draft3Validator, Draft4Validator, Draft202012Validator, FormatChecker
@@ -56,8 +56,10 @@ class ValueSchema:
     variable: InputVariable
     #: the types a cell is tried under, in this order
     kinds: tuple[Kind, ...]
-    #: the keywords checked column-wise
-    simple: MappingLike[str, Any] = field(default_factory=dict)
+    #: the schema, an optional type written with two types
+    keywords: MappingLike[str, Any]
+    #: those of its keywords that are checked column-wise
+    simple: MappingLike[str, Any]
     #: everything
     whole: Validator
     #: what is not simple; None: nothing
@@ -89,6 +91,7 @@ def read_schema(variable: InputVariable) -> ValueSchema:
     return ValueSchema(
         variable=variable,
         kinds=_in_order(_kinds(schema, schema, 0) or {Kind.STRING}),
+        keywords=schema,
         simple={key: value for key, value in schema.items() if key in simple_here},
         whole=_validator(draft, schema),
         rest=_validator(draft, others) if draft.VALIDATORS.keys() & others.keys() else None,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from batchkit.core.lifecycle import BatchStatus
-from batchkit.core.outcome import NotSent, Outcome, Triggered, Unclear
+from batchkit.core.outcome import NotSent, Outcome, Refused, Triggered, Unclear
 from batchkit.core.ports import Clock, Store, Target
 from batchkit.core.record import BatchRecord, Claim, ItemOutcome, Lease, Tick
 from batchkit.core.retry import Health, RetryPolicy
@@ -84,6 +84,8 @@ class Runner:
         self._never = asyncio.Event()
         #: why the batch is to pause itself
         self._pause = ""
+        #: what it waits for, for people
+        self._reason = ""
         self._settling: asyncio.Task[None] | None = None
         self._no_settling_before = 0.0
 
@@ -154,7 +156,13 @@ class Runner:
         until, gate = self._slot() if limit else (None, self._gate_at)
         try:
             tick = await self._store.tick(
-                self._lease, outcomes=outcomes, claim=limit, until=until, gate=gate, pause=pause
+                self._lease,
+                outcomes=outcomes,
+                claim=limit,
+                until=until,
+                gate=gate,
+                pause=pause,
+                reason=self._news(),
             )
         except StoreError:
             # Not acknowledged: recorded when the store works again, and nothing is sent before that.
@@ -162,6 +170,14 @@ class Runner:
             raise
         self._gate_at = None
         return tick
+
+    def _news(self) -> str | None:
+        """What the batch is to say it waits for; None: what it says already."""
+        batch = self._batch
+        said = "" if batch is None else batch.reason
+        return (
+            None if batch is None or batch.status is not BatchStatus.RUNNING or said == self._reason else self._reason
+        )
 
     def _take_note(self, tick: Tick) -> None:
         before, self._batch = self._batch, tick.batch
@@ -352,7 +368,10 @@ class Runner:
         if decision.wait:
             self._gate = max(self._gate, seconds + decision.wait)
             self._gate_at = self._clock.now() + timedelta(seconds=decision.wait)
+            self._reason = f"{decision.reason} Next try at {self._gate_at:%H:%M:%S} UTC."
             logger.info("%s: nothing is sent for %.1f s. %s", self.batch_id, decision.wait, decision.reason)
+        elif isinstance(outcome, Triggered | Refused):
+            self._reason = ""
 
     # Rows in doubt
 

@@ -182,15 +182,25 @@ class SqlStore:
         until: datetime | None = None,
         gate: datetime | None = None,
         pause: str = "",
+        reason: str | None = None,
     ) -> Tick:
         """One visit of the runner; see `core.ports.Store.tick`."""
         now, boot = self._clock.now(), self._clock.boot()
-        if not (outcomes or claim or gate or pause):
+        if not (outcomes or claim or gate or pause or reason is not None):
             seen = await self._database.read(visit.look, lease, now, boot)
             if seen is not None:
                 return seen
         return await self._database.write(
-            visit.visit, lease, now, boot, outcomes=outcomes, claim=claim, until=until, gate=gate, pause=pause
+            visit.visit,
+            lease,
+            now,
+            boot,
+            outcomes=outcomes,
+            claim=claim,
+            until=until,
+            gate=gate,
+            pause=pause,
+            reason=reason,
         )
 
     async def note(self, batch_id: str, seen: Sequence[tuple[int, Execution]]) -> int:

@@ -63,6 +63,7 @@ def visit(
     until: datetime | None,
     gate: datetime | None,
     pause: str,
+    reason: str | None,
 ) -> Tick:
     """Record, pause, start, claim and complete as `core.ports.Store.tick` says."""
     before = find_batch(connection, lease.batch_id)
@@ -70,7 +71,7 @@ def visit(
     values: dict[str, Any] = {}
     claims: list[Claim] = []
     if is_held(before, lease):
-        values |= _renewed(before, boot) | _standing(connection, before, now, pause)
+        values |= _renewed(before, boot) | _waiting(before, reason) | _standing(connection, before, now, pause)
         status = values.get("status", before.status)
         if claim and status == BatchStatus.RUNNING:
             claims = _claim(connection, before, claim, until or now, now)
@@ -92,6 +93,10 @@ def _renewed(batch: Row[Any], boot: tuple[str, float]) -> dict[str, Any]:
     if batch.lease_boot == boot_id and batch.lease_expires - now > RENEW_BELOW:
         return {}
     return {"lease_boot": boot_id, "lease_expires": now + LEASE_SECONDS}
+
+
+def _waiting(batch: Row[Any], reason: str | None) -> dict[str, Any]:
+    return {"reason": reason} if reason is not None and batch.status == BatchStatus.RUNNING else {}
 
 
 def _standing(connection: Connection, batch: Row[Any], now: datetime, pause: str) -> dict[str, Any]:

@@ -2,20 +2,25 @@
 
     python tests/bench/fast_server.py PORT
 
-Answers POST with 202 and an executionId, GET with the number of POSTs so far and how many bodies were new.
+Answers POST with 202 and an executionId, GET with an empty page that also says the number of POSTs so far, how many
+bodies were new, and when each POST arrived (seconds since 1970).
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
+import time
+from typing import ClassVar
 
 
 class Platform(asyncio.Protocol):
     """HTTP/1.1 with keep-alive and Content-Length bodies; enough for clients that behave."""
 
     posts = 0
-    bodies: set[bytes] = set()  # noqa: RUF012 - shared on purpose: the process is the counter
+    bodies: ClassVar[set[bytes]] = set()
+    arrivals: ClassVar[list[float]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -37,9 +42,12 @@ class Platform(asyncio.Protocol):
         if is_post:
             Platform.posts += 1
             Platform.bodies.add(body)
+            Platform.arrivals.append(time.time())
             status, text = b"202 Accepted", b'{"executionId":"execution-%d","status":"queued"}' % Platform.posts
         else:
-            status, text = b"200 OK", b'{"posts":%d,"distinct":%d}' % (Platform.posts, len(Platform.bodies))
+            said = {"items": [], "page": 1, "pageSize": 100, "total": 0, "posts": Platform.posts}
+            said |= {"distinct": len(Platform.bodies), "arrivals": Platform.arrivals}
+            status, text = b"200 OK", json.dumps(said).encode()
         self.transport.write(
             b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (status, len(text), text)
         )

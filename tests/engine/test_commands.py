@@ -214,10 +214,11 @@ def test_an_unreachable_target_is_tried_again_later_and_later(bench) -> None:
             batch_id = await b.batch(20, max_concurrent=2, batch_interval=0)
             await b.clock.advance(60)
             assert 8 <= len(target.received) <= 24
+            assert "connection refused" in (await b.record(batch_id)).reason
             down = False
             await b.clock.advance(120)
             record = await b.reaches(batch_id, lambda r: r.status is BatchStatus.COMPLETED)
-            assert record.progress.triggered == 20
+            assert (record.progress.triggered, record.reason) == (20, "")
             assert len(target.triggered) == 20
 
     asyncio.run(scenario())
@@ -357,17 +358,18 @@ def test_a_second_engine_cannot_run_the_batch_and_takes_over_when_the_lease_has_
 
 
 def test_the_answer_to_a_request_already_sent_is_recorded_after_a_cancel(bench) -> None:
-    release = asyncio.Event()
+    asked, release = asyncio.Event(), asyncio.Event()
 
     class Slow(ScriptedTarget):
         async def trigger(self, request):
+            asked.set()
             await release.wait()
             return Triggered(execution=self.accept(request))
 
     async def scenario() -> None:
         async with bench(Slow()) as b:
             batch_id = await b.batch(2, max_concurrent=1, batch_interval=60)
-            await b.reaches(batch_id, lambda r: r.progress.triggering == 1)
+            await asked.wait()
             await b.engine.cancel(batch_id, "user")
             release.set()
             record = await b.reaches(batch_id, lambda r: r.progress.triggering == 0)
