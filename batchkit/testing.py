@@ -20,6 +20,7 @@ from batchkit.errors import NotFoundError
 __all__ = ["FakeClock", "Received", "ScriptedTarget"]
 
 
+_SHORTEST_WAIT = 1e-5
 #: seconds of real time a FakeClock gives those it woke to wait again
 _PATIENCE = 20.0
 
@@ -52,7 +53,8 @@ class FakeClock:
         assert task is not None
         self._known.add(task)
         moved = asyncio.Event()
-        self._waiting[task] = (self._monotonic + max(0.0, timeout), moved)
+        # Sums of floats: a wait too short to move the clock would never end.
+        self._waiting[task] = (self._monotonic + max(_SHORTEST_WAIT, timeout), moved)
         waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(moved.wait())]
         if timeout <= 0:
             moved.set()

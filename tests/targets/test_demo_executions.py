@@ -19,9 +19,10 @@ from batchkit.targets.demo.catalog import Catalog
 from batchkit.targets.demo.documents import execution_document
 from batchkit.targets.demo.execute import read_execute_call
 from batchkit.targets.demo.executions import Behaviour, Plan
+from batchkit.targets.demo.listing import ListQuery
 from batchkit.targets.demo.organization import Organization
 from batchkit.targets.demo.problem import HttpProblem
-from batchkit.targets.demo.state import ListQuery, State
+from batchkit.targets.demo.state import State
 
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND

@@ -23,7 +23,7 @@ serve_forever(ready=lambda platform: print(platform.url, platform.api_key, flush
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_says_when_it_is_ready_and_ends_on_a_signal(number: signal.Signals) -> None:
     with subprocess.Popen(
-        [sys.executable, "-X", "dev", "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-W", "error", "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         url, key = process.stdout.readline().split()

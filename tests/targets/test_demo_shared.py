@@ -192,11 +192,21 @@ def test_a_holder_that_does_not_answer_is_reported(tmp_path: Path, monkeypatch: 
 def test_an_unusable_state_is_reported_and_the_lock_let_go(tmp_path: Path) -> None:
     state = tmp_path / "demo-platform.sqlite"
     state.write_bytes(b"not a database, although it is long enough to be looked at" * 20)
-    with pytest.raises(StoreError, match="demo-platform.sqlite"):
+    with pytest.raises(StoreError, match=r"demo-platform\.sqlite"):
         SharedDemo(tmp_path)
     state.unlink()
     with SharedDemo(tmp_path) as demo:
         assert demo.serving
+
+
+@pytest.mark.parametrize("obstacle", ["data", "data/demo-platform.lock"])
+def test_a_folder_that_cannot_be_used_is_reported(tmp_path: Path, obstacle: str) -> None:
+    if obstacle == "data":
+        (tmp_path / obstacle).write_text("a file where the folder should be")
+    else:
+        (tmp_path / obstacle).mkdir(parents=True)
+    with pytest.raises(StoreError, match="data folder"):
+        SharedDemo(tmp_path / "data")
 
 
 def test_processes_started_at_once_agree_on_one_server(tmp_path: Path) -> None:

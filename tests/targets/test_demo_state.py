@@ -18,7 +18,8 @@ from batchkit.core.execution import ExecutionOutcome, ExecutionStatus
 from batchkit.errors import StoreError
 from batchkit.targets.demo import DemoPlatform
 from batchkit.targets.demo.executions import Plan
-from batchkit.targets.demo.state import ListQuery, NewExecution, State
+from batchkit.targets.demo.listing import ListQuery
+from batchkit.targets.demo.state import NewExecution, State
 
 AGENT = Agent(name="Filer", id="filer")
 
@@ -96,7 +97,7 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, content: bytes | 
         path = tmp_path / "no such folder" / "demo.sqlite"
     else:
         path.write_bytes(content)
-    with pytest.raises(StoreError, match="demo.sqlite"):
+    with pytest.raises(StoreError, match=r"demo\.sqlite"):
         DemoPlatform(state=path)
 
 

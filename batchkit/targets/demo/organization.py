@@ -15,9 +15,10 @@ from batchkit.core.execution import ExecutionStatus
 from batchkit.targets.demo.catalog import Catalog
 from batchkit.targets.demo.execute import ExecuteCall
 from batchkit.targets.demo.executions import Behaviour, Plan, draw_number
+from batchkit.targets.demo.listing import ListQuery
 from batchkit.targets.demo.problem import HttpProblem
 from batchkit.targets.demo.rooms import Admission, Rooms
-from batchkit.targets.demo.state import ListQuery, NewExecution, State
+from batchkit.targets.demo.state import NewExecution, State
 
 __all__ = ["Accepted", "Organization", "wall_clock"]
 

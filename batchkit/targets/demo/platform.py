@@ -163,7 +163,11 @@ class DemoPlatform:
         control = Control(self._organization, self.faults, self._requests, self._key)
         app = Starlette(
             routes=[*api.routes(), *control.routes(), *page.routes()],
-            exception_handlers={HttpProblem: _answer_problem, HTTPException: _answer_http_exception},
+            exception_handlers={
+                HttpProblem: _answer_problem,
+                HTTPException: _answer_http_exception,
+                Exception: _answer_crash,
+            },
         )
         return _Guard(app, self._key)
 
@@ -212,3 +216,7 @@ async def _answer_http_exception(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     problem = HttpProblem(exc.status_code, f"{request.method} {request.url.path}: {exc.detail}")
     return problem.response(request.url.path)
+
+
+async def _answer_crash(request: Request, exc: Exception) -> Response:
+    return HttpProblem(500, f"The demo platform failed: {type(exc).__name__}.").response(request.url.path)

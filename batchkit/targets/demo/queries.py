@@ -11,8 +11,8 @@ from starlette.datastructures import QueryParams
 
 from batchkit.core.execution import ExecutionStatus
 from batchkit.targets.demo.executions import micros
+from batchkit.targets.demo.listing import ListQuery
 from batchkit.targets.demo.problem import HttpProblem
-from batchkit.targets.demo.state import ListQuery
 
 __all__ = ["Paging", "read_executions_query", "read_paging", "search"]
 

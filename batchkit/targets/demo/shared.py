@@ -17,7 +17,7 @@ from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Self
 
-from batchkit.errors import BatchkitError, ConfigError, UnreachableError
+from batchkit.errors import BatchkitError, ConfigError, StoreError, UnreachableError
 from batchkit.targets.demo.access import ApiKey
 from batchkit.targets.demo.control import PROOF_PATH
 from batchkit.targets.demo.lock import FileLock
@@ -53,7 +53,7 @@ class SharedDemo:
         Raises UnreachableError if another process holds it but does not answer, StoreError if its state is unusable.
         """
         self._folder = folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_folder()
         self._file_lock = FileLock(folder / _LOCK_FILE)
         self._lock = Lock()
         self._platform: DemoPlatform | None = None
@@ -113,6 +113,14 @@ class SharedDemo:
     def __repr__(self) -> str:
         return f"<SharedDemo {self.url}: {'served here' if self.serving else 'served by another process'}>"
 
+    def _make_folder(self) -> None:
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as exc:
+            raise StoreError(
+                f"The data folder {self._folder} cannot be made: {exc}. Choose another data folder."
+            ) from exc
+
     def _is_running(self) -> bool:
         if self.serving:
             return True
@@ -125,15 +133,31 @@ class SharedDemo:
     def _serve_if_free(self) -> bool:
         """Serve it if nobody does, and say whether it is served here now."""
         with self._lock:
-            if self._platform is None and self._file_lock.acquire():
+            if self._platform is None:
                 try:
-                    self._platform = self._start()
-                except BaseException:
-                    self._file_lock.release()
-                    raise
-                self._address = _Address(port=self._platform.port, api_key=self._platform.api_key)
-                _write_address(self._folder / _ADDRESS_FILE, self._address)
+                    if self._file_lock.acquire():
+                        self._serve()
+                except OSError as exc:
+                    raise StoreError(
+                        f"The demo platform cannot use the folder {self._folder}: {exc}. "
+                        "Make it writable, or choose another data folder."
+                    ) from exc
             return self._platform is not None
+
+    def _serve(self) -> None:
+        """Start the platform and tell where it is; the lock is held, and let go of if this fails."""
+        try:
+            platform = self._start()
+            try:
+                address = _Address(port=platform.port, api_key=platform.api_key)
+                _write_address(self._folder / _ADDRESS_FILE, address)
+            except BaseException:
+                platform.close()
+                raise
+        except BaseException:
+            self._file_lock.release()
+            raise
+        self._platform, self._address = platform, address
 
     def _start(self) -> DemoPlatform:
         last = _read_address(self._folder / _ADDRESS_FILE)
@@ -158,7 +182,7 @@ class SharedDemo:
         while not self._stop.wait(_BETWEEN_WATCHES):
             try:
                 self._serve_if_free()
-            except (BatchkitError, OSError):
+            except BatchkitError:
                 # nobody waits for an answer here; whoever calls `ensure` next is told
                 continue
 

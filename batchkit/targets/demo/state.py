@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from batchkit.errors import StoreError
 from batchkit.targets.demo.executions import Plan
+from batchkit.targets.demo.listing import STATUS_SQL, Listing, ListQuery
 
-__all__ = ["ListQuery", "NewExecution", "State"]
+__all__ = ["NewExecution", "State"]
 
 _SCHEMA_VERSION = 1
+#: metadata that more executions have than this is common
+_RARITY_LIMIT = 1000
 #: out of reach: some 36,000 years in microseconds
 FAR = 1 << 60
 
@@ -59,20 +62,6 @@ CREATE TABLE tags (
 ) WITHOUT ROWID;
 """
 
-_STATUS = """CASE
-    WHEN terminal_at <= :now THEN final
-    WHEN starting_at IS NULL OR starting_at > :now THEN 'queued'
-    WHEN paused_at IS NOT NULL THEN 'paused'
-    WHEN running_at > :now THEN 'starting'
-    WHEN attention_at <= :now AND attention_until > :now THEN attention
-    ELSE 'running'
-END"""
-
-# executions are numbered in the order of their creation
-_SORT_COLUMNS = {"created_at": "executions.seq", "started_at": "starting_at", "status": "status"}
-#: counting a tag's executions stops here: what is rarer is looked up first
-_RARITY_LIMIT = 1000
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewExecution:
@@ -95,26 +84,6 @@ class NewExecution:
     created_at: int
     #: None: it waits for room
     plan: Plan | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListQuery:
-    """Which executions are asked for, and in which order."""
-
-    #: any may match; empty: all
-    statuses: Sequence[str] = ()
-    #: all must match
-    agent_ids: Sequence[str] = ()
-    #: all pairs must match
-    metadata: Sequence[tuple[str, str]] = ()
-    #: microseconds, exclusive
-    created_after: int | None = None
-    #: microseconds, inclusive; younger ones are not listed yet
-    listed_until: int | None = None
-    sort_field: str = "created_at"
-    descending: bool = True
-    page: int = 1
-    page_size: int = 50
 
 
 class State:
@@ -185,27 +154,20 @@ class State:
     def execution(self, execution_id: str, now: int) -> sqlite3.Row | None:
         """One execution with its `status` at `now`, or None."""
         found: sqlite3.Row | None = self._connection.execute(
-            f"SELECT *, {_STATUS} AS status FROM executions WHERE id = :id", {"id": execution_id, "now": now}
+            f"SELECT *, {STATUS_SQL} AS status FROM executions WHERE id = :id", {"id": execution_id, "now": now}
         ).fetchone()
         return found
 
     def executions(self, query: ListQuery, now: int) -> tuple[list[sqlite3.Row], int]:
         """One page of executions with their `status` at `now`, and how many there are on all pages."""
-        source, condition, values = self._selection(query, now)
-        total = self._connection.execute(f"SELECT count(*) FROM {source} WHERE {condition}", values).fetchone()[0]
-        direction = "DESC" if query.descending else "ASC"
-        rows = self._connection.execute(
-            f"SELECT executions.*, {_STATUS} AS status FROM {source} WHERE {condition} "
-            f"ORDER BY {_SORT_COLUMNS[query.sort_field]} {direction}, executions.seq {direction} "
-            "LIMIT :limit OFFSET :offset",
-            {**values, "limit": query.page_size, "offset": (query.page - 1) * query.page_size},
-        ).fetchall()
-        return rows, total
+        listing = Listing.of(query, now, self._tag_count)
+        total = self._connection.execute(listing.count_sql, listing.values).fetchone()[0]
+        return self._connection.execute(listing.page_sql, listing.values).fetchall(), total
 
     def every_execution(self, now: int) -> list[sqlite3.Row]:
         """All executions with their `status` at `now`, oldest first."""
         return self._connection.execute(
-            f"SELECT *, {_STATUS} AS status FROM executions ORDER BY seq", {"now": now}
+            f"SELECT *, {STATUS_SQL} AS status FROM executions ORDER BY seq", {"now": now}
         ).fetchall()
 
     def was_executed(self, version_id: str) -> bool:
@@ -293,34 +255,8 @@ class State:
             return (-1, -1)
         return (row["starting_at"], row["seq"])
 
-    def _selection(self, query: ListQuery, now: int) -> tuple[str, str, dict[str, int | str]]:
-        """FROM, WHERE and the values of both."""
-        values: dict[str, int | str] = {"now": now}
-        conditions = ["1"]
-
-        def bind(value: int | str) -> str:
-            values[f"v{len(values)}"] = value
-            return f":v{len(values) - 1}"
-
-        source = "executions"
-        pairs = sorted(dict.fromkeys(query.metadata), key=self._tag_count)
-        for position, (key, value) in enumerate(pairs):
-            match = f"key = {bind(key)} AND value = {bind(value)}"
-            if position == 0:
-                source = "tags CROSS JOIN executions ON executions.seq = tags.seq"
-                conditions.append(match)
-            else:
-                conditions.append(f"EXISTS (SELECT 1 FROM tags WHERE {match} AND seq = executions.seq)")
-        conditions += [f"agent_id = {bind(agent_id)}" for agent_id in query.agent_ids]
-        if query.created_after is not None:
-            conditions.append(f"created_at > {bind(query.created_after)}")
-        if query.listed_until is not None:
-            conditions.append(f"created_at <= {bind(query.listed_until)}")
-        if query.statuses:
-            conditions.append(f"{_STATUS} IN ({', '.join(bind(status) for status in query.statuses)})")
-        return source, " AND ".join(conditions), values
-
     def _tag_count(self, pair: tuple[str, str]) -> int:
+        """How many executions have that pair of metadata, counted only so far as it matters."""
         sql = "SELECT count(*) FROM (SELECT 1 FROM tags WHERE key = ? AND value = ? LIMIT ?)"
         return int(self._connection.execute(sql, (*pair, _RARITY_LIMIT)).fetchone()[0])
 
@@ -333,9 +269,9 @@ def _planned_values(plan: Plan) -> tuple[int | str | None, ...]:
         plan.attention_at,
         plan.attention_until,
         plan.terminal_at,
-        plan.attention,
-        plan.final,
-        plan.outcome,
+        plan.attention.value if plan.attention is not None else None,
+        plan.final.value,
+        plan.outcome.value,
     )
 
 
