@@ -156,6 +156,8 @@ class KernelEngine:
             if runner is not None:
                 runner.unhold()
             raise
+        if runner is not None:
+            runner.hold_until_seen(batch.revision)
         self._woken(batch)
         return batch
 
@@ -181,6 +183,8 @@ class KernelEngine:
             if runner is not None:
                 runner.unhold()
             raise
+        if runner is not None:
+            runner.hold_until_seen(batch.revision)
         self._woken(batch)
         return batch
 

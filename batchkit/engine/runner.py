@@ -66,6 +66,8 @@ class Runner:
         self._follower = Follower(lease.batch_id, store=store, target=target, clock=clock, on_note=self.wake)
         self._wakeup = asyncio.Event()
         self._held = False
+        #: from this revision of the batch on, the store says itself what `_held` stands for
+        self._held_revision: int | None = None
         self._closing = False
         self._batch: BatchRecord | None = None
         #: claimed, not yet sent
@@ -94,11 +96,18 @@ class Runner:
     def hold(self) -> None:
         """No request starts from here on; what is claimed and unsent goes back to pending."""
         self._held = True
+        self._held_revision = None
         self._give_back()
+
+    def hold_until_seen(self, revision: int) -> None:
+        """The command behind `hold` is in the store as `revision`; what is seen there from then on decides."""
+        self._held_revision = revision
+        self.wake()
 
     def unhold(self) -> None:
         """Requests may start again."""
         self._held = False
+        self._held_revision = None
         self._health.reset()
         self.wake()
 
@@ -186,6 +195,10 @@ class Runner:
             logger.warning("%s: another runner has taken over", self.batch_id)
             return
         self._lease = tick.lease
+        if self._held_revision is not None and tick.batch.revision >= self._held_revision:
+            self._held, self._held_revision = False, None
+        if before is not None and (before.status, tick.batch.status) == (BatchStatus.PAUSED, BatchStatus.RUNNING):
+            self._health.reset()
         if before != tick.batch:
             self._on_change(tick.batch)
         if tick.batch.progress.executions.open:

@@ -28,7 +28,7 @@ from batchkit.core.suggestion import suggest_mapping
 from batchkit.core.validation import validate
 
 AT_A_TIME = 32
-NOWHERE = Path(os.devnull).open("w")
+NOWHERE = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as the process
 SERVER = Path(__file__).with_name("fast_server.py")
 
 

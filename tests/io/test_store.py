@@ -143,7 +143,7 @@ def test_a_batch_is_seen_only_when_it_is_whole(run) -> None:
                 target=TargetInfo(kind="k", url="u"),
                 pace=PACE,
                 start_at=shop.clock.now(),
-            )  # fmt: skip
+            )
         )
         await shop.store.add(batch_id, [shop.item(0)])
         assert await shop.store.batches() == []
