@@ -36,7 +36,7 @@ _FORMULA = re.compile(
     (?: [\t\r\n]
       | [\s\x00-\x1f\x7f\u200b\ufeff]*
         (?: [=@＝＠＋－]
-          | [+\-] (?! [0-9\ ().\-/,]*+ (?: (?<=[0-9]) (?: [eE][+\-]?[0-9]++ | % ) )? \Z )
+          | [+\-] (?! [0-9\ ().\-/,]* (?: (?<=[0-9]) (?: [eE][+\-]?[0-9]+ | % ) )? \Z )
         )
     )
     """,
@@ -46,7 +46,8 @@ _FORMULA = re.compile(
 
 def neutralize(text: str) -> str:
     """`text` so that a spreadsheet shows it and does not run it; unchanged unless it begins like a formula."""
-    return f"'{text}" if _FORMULA.match(text) else text
+    # most cells begin with a letter or digit, and no formula does
+    return text if text[:1].isalnum() or not _FORMULA.match(text) else f"'{text}"
 
 
 def restore(text: str) -> str:

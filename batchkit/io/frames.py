@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import TypeAlias
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +16,8 @@ from batchkit.io.header import name_columns
 from batchkit.io.problems import Problems, excerpt
 
 __all__ = ["cell_texts", "table_of_frame"]
+
+_TextColumn: TypeAlias = "pa.ChunkedArray[pa.LargeStringScalar]"
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -29,18 +33,14 @@ def table_of_frame(frame: pd.DataFrame) -> Table:
     if len(kept) < len(labels):
         problems.add("own_export", expected=ERRORS_COLUMN)
     labels = [_encodable(label) for label in labels]
+    if any("\0" in label for label in labels):
+        problems.add("nul_bytes", row=1)
     names = name_columns([labels[position] for position in kept], problems, row=1, line=None)
     columns = []
     for name, position in zip(names, kept, strict=True):
         series = frame.iloc[:, position]
-        try:
-            texts = cell_texts(series)
-        except Exception as exc:
-            raise TableError(f"Column {excerpt(name)} of the DataFrame holds a value without a text: {exc!r}.") from exc
-        if pd.api.types.is_float_dtype(series.dtype) and "" in texts:
-            example = next((text for text in texts if text), "1.0")
-            problems.add("float_with_missing", expected=excerpt(name), actual=excerpt(example))
-        columns.append(_checked(texts, name, problems))
+        columns.append(_arrow_text(series) if _is_arrow_text(series) else _column(series, name, problems))
+        _note_nul(columns[-1], problems)
     if not names:
         problems.add("empty_file")
     elif not len(frame):
@@ -56,6 +56,8 @@ def table_of_frame(frame: pd.DataFrame) -> Table:
 
 def cell_texts(series: pd.Series) -> list[str]:
     """The cells of a column as text: missing ones empty, everything else `str()`."""
+    if _is_arrow_text(series):
+        return [str(cell) for cell in _arrow_text(series).to_pylist()]
     # numpy's own scalars print float32 as it is; as Python floats 0.1 would be 0.10000000149011612
     numpy_float = getattr(series.dtype, "kind", "") == "f" and not pd.api.types.is_extension_array_dtype(series.dtype)
     values = series.to_numpy() if numpy_float else series.astype(object)
@@ -65,20 +67,40 @@ def cell_texts(series: pd.Series) -> list[str]:
     return ["" if gone else str(value) for value, gone in zip(values, missing, strict=True)]
 
 
-def _checked(texts: list[str], name: str, problems: Problems) -> pa.LargeStringArray:
-    """The texts as a column; NUL and halves of characters are noted with their rows."""
+def _is_arrow_text(series: pd.Series) -> bool:
+    return isinstance(series.dtype, pd.StringDtype) and series.dtype.storage != "python"
+
+
+def _arrow_text(series: pd.Series) -> _TextColumn:
+    """A column that is text on arrow's memory already, without a copy unless cells are missing."""
+    column = pa.array(series, from_pandas=True)
+    chunks = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
+    return pc.fill_null(chunks.cast(pa.large_string()), "")  # type: ignore[arg-type]
+
+
+def _column(series: pd.Series, name: str, problems: Problems) -> _TextColumn:
+    """Any other column as text; what may surprise is noted."""
     try:
-        column = pa.array(texts, pa.large_string())
+        texts = cell_texts(series)
+    except Exception as exc:
+        raise TableError(f"Column {excerpt(name)} of the DataFrame holds a value without a text: {exc!r}.") from exc
+    example = next(filter(None, texts), None)
+    if pd.api.types.is_float_dtype(series.dtype) and example and "" in texts:
+        problems.add("float_with_missing", expected=excerpt(name), actual=excerpt(example))
+    try:
+        return pa.chunked_array([pa.array(texts, pa.large_string())])
     except UnicodeEncodeError:
         for row, text in enumerate(texts, start=2):
             if _SURROGATE.search(text):
                 problems.add("undecodable_text", row=row, expected=excerpt(name))
-        column = pa.array(map(_encodable, texts), pa.large_string())
-    if pc.any(pc.match_substring(column, "\0")).as_py():
-        for row, text in enumerate(texts, start=2):
-            if "\0" in text:
-                problems.add("nul_bytes", row=row)
-    return column
+        return pa.chunked_array([pa.array(map(_encodable, texts), pa.large_string())])
+
+
+def _note_nul(column: _TextColumn, problems: Problems) -> None:
+    found = pc.match_substring(column, "\0")
+    if pc.any(found).as_py():
+        for position in np.flatnonzero(found.to_numpy()):
+            problems.add("nul_bytes", row=int(position) + 2)
 
 
 def _encodable(text: str) -> str:

@@ -13,7 +13,11 @@ from functools import lru_cache
 
 __all__ = ["Grammar", "Record", "count_lines", "end_of_text", "read_record"]
 
-_QUOTED = re.compile(rb'"([^"]*+(?:""[^"]*+)*+)"')
+# What a pattern may have to remember at once is bounded by these; longer stretches are matched in several goes,
+# cells with more doubled quotes read one by one. (Possessive patterns would need no bound, but match wrongly in
+# Python 3.11.0 to 3.11.4.)
+_CELLS_AT_ONCE = 10_000
+_DOUBLED_AT_MOST = 99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,20 +33,22 @@ class Grammar:
     def of(delimiter: str) -> Grammar:
         """The grammar of a delimiter, one ASCII character."""
         mark = delimiter.encode("ascii")
-        return Grammar(delimiter=mark, plain=re.compile(rb"[^%s\r\n]*+" % re.escape(mark)))
+        return Grammar(delimiter=mark, plain=re.compile(rb"[^%s\r\n]*" % re.escape(mark)))
 
     def sound(self, columns: int) -> re.Pattern[bytes]:
         """One record of so many cells with nothing odd about it, its line end not included."""
-        return re.compile(rb"(?>%s)(?=[\r\n]|\Z)" % self._cells(columns, rb'[^"]*+'))
+        return re.compile(rb"%s(?=[\r\n]|\Z)" % self._cells(columns, rb'[^"]*'))
 
     def sound_lines(self, columns: int) -> re.Pattern[bytes]:
-        """Up to some thousand such records of one line each, their line ends included."""
-        return re.compile(rb"(?:(?![\r\n])%s(?:\r\n|\r|\n)){1,4096}+" % self._cells(columns, rb'[^"\r\n]*+'))
+        """Some such records of one line each, their line ends included."""
+        cells = self._cells(columns, rb'[^"\r\n]*')
+        return re.compile(rb"(?:(?![\r\n])%s(?:\r\n|\r|\n)){1,%d}" % (cells, max(1, _CELLS_AT_ONCE // columns)))
 
     def _cells(self, columns: int, inner: bytes) -> bytes:
         mark = re.escape(self.delimiter)
         blanks = b" \t".replace(self.delimiter, b"")
-        cell = rb'(?:"%s(?:""%s)*+"|(?![%s]*+")[^%s\r\n]*+)' % (inner, inner, blanks, mark)
+        quoted = rb'"%s(?:""%s){0,%d}"' % (inner, inner, _DOUBLED_AT_MOST)
+        cell = rb'(?:%s|(?![%s]*")[^%s\r\n]*)' % (quoted, blanks, mark)
         return rb"%s(?:%s%s){%d}" % (cell, mark, cell, columns - 1)
 
 
@@ -67,14 +73,14 @@ def read_record(data: bytes, start: int, end: int, grammar: Grammar) -> Record:
     unclosed = trailing = spaced = None
     while True:
         if data[start : start + 1] == b'"' and start < end:
-            quoted = _QUOTED.match(data, start, end)
-            if quoted is None:
+            closing = _closing_quote(data, start + 1, end)
+            if closing < 0:
                 cell, stop = data[start:end], end
                 unclosed = cell
             else:
-                stop = _end(grammar.plain, data, quoted.end(), end)
-                if stop == quoted.end():
-                    cell = quoted[1].replace(b'""', b'"')
+                stop = _end(grammar.plain, data, closing + 1, end)
+                if stop == closing + 1:
+                    cell = data[start + 1 : closing].replace(b'""', b'"')
                 else:
                     cell = data[start:stop]
                     trailing = trailing or cell
@@ -107,6 +113,14 @@ def end_of_text(data: bytes, start: int) -> int:
         if kept:
             break
     return end
+
+
+def _closing_quote(data: bytes, start: int, end: int) -> int:
+    """Where the quote is that closes a cell, -1 if there is none."""
+    place = data.find(b'"', start, end)
+    while 0 <= place < end - 1 and data[place + 1 : place + 2] == b'"':
+        place = data.find(b'"', place + 2, end)
+    return place
 
 
 def _end(pattern: re.Pattern[bytes], data: bytes, start: int, end: int) -> int:

@@ -12,8 +12,10 @@ __all__ = ["name_columns"]
 def name_columns(names: Sequence[str], problems: Problems, *, row: int | None, line: int | None) -> list[str]:
     """The names to show: as they are, except for empty ones ("column 3") and repeated ones ("name (2)").
 
-    Each exception is added to `problems` as an error of the header. Spaces around a name are kept.
+    Each exception is added to `problems` as an error of the header. Spaces around a name are kept. NUL, an error
+    already, is shown as ␀: names go where text with NUL cannot.
     """
+    names = [name.replace("\0", "␀") for name in names]
     taken = set(names)
     seen: set[str] = set()
     numbers: dict[str, int] = {}
