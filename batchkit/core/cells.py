@@ -68,7 +68,7 @@ class Kind(StrEnum):
 
 #: the fewest digits Python may be set to refuse to read at once
 _MOST_DIGITS = 640
-_INTEGER = re.compile(rf"([+-]?[0-9]{{1,{_MOST_DIGITS}}})(?:\.0*)?")
+_INTEGER = re.compile(r"([+-]?[0-9]+)(?:\.0*)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 #: an integer of so many characters fits 64 bits
@@ -131,10 +131,12 @@ def missing(cells: pa.StringArray) -> Flags:
 def read_integers(cells: pa.StringArray) -> Numbers:
     """The cells of a block as integers."""
     plain = flags(pc.ascii_is_decimal(cells)) & (_sizes(cells) <= _SHORT_INTEGER)
+    readable = plain
     if not plain.all():
-        plain |= matches(cells, rf"^-?[0-9]{{1,{_SHORT_INTEGER - 1}}}$")
+        plain = plain | matches(cells, rf"^-?[0-9]{{1,{_SHORT_INTEGER - 1}}}$")
+        readable = plain | matches(pc.utf8_trim_whitespace(cells), rf"^(?:{_INTEGER.pattern})$")
     values = chosen(cells, np.flatnonzero(plain)).cast(pa.int64()).to_numpy(zero_copy_only=False)
-    return _with_others(cells, plain, values, _read_integer)
+    return _with_others(cells, plain, values, readable, _read_integer)
 
 
 def read_numbers(cells: pa.StringArray) -> Numbers:
@@ -152,7 +154,7 @@ def read_numbers(cells: pa.StringArray) -> Numbers:
     exact = _carried_exactly(trimmed, values)
     plain = readable.copy()
     plain[readable] = exact
-    return _with_others(cells, plain, values[exact], _read_number)
+    return _with_others(cells, plain, values[exact], readable, _read_number)
 
 
 def _carried_exactly(numbers: pa.StringArray, values: npt.NDArray[np.float64]) -> Flags:
@@ -173,15 +175,18 @@ def _with_others(
     cells: pa.StringArray,
     plain: Flags,
     values: npt.NDArray[np.int64] | npt.NDArray[np.float64],
+    readable: Flags,
     read: Callable[[str], int | float],
 ) -> Numbers:
-    rest = np.flatnonzero(~plain)
-    others_at, others, unreadable, imprecise = [], [], [], []
+    """Add to the values of the plain cells what the others, where they look readable, are read as one by one."""
+    rest = np.flatnonzero(readable & ~plain)
+    others_at, others, imprecise = [], [], []
+    unreadable = ~readable
     for at, text in zip(rest.tolist(), texts(chosen(cells, rest)), strict=True):
         try:
             value = read(text)
         except ValueError:
-            unreadable.append(at)
+            unreadable[at] = True
             continue
         others_at.append(at)
         others.append(value)
@@ -192,7 +197,7 @@ def _with_others(
         values=values,
         others_at=np.array(others_at, dtype=np.int64),
         others=np.array(others, dtype=np.object_),
-        unreadable=np.array(unreadable, dtype=np.int64),
+        unreadable=np.flatnonzero(unreadable),
         imprecise=np.array(imprecise, dtype=np.int64),
     )
 
@@ -214,7 +219,7 @@ def _sizes(cells: pa.StringArray) -> npt.NDArray[np.integer]:
 
 def _read_integer(text: str) -> int:
     match = _INTEGER.fullmatch(text.strip())
-    if match is None:
+    if match is None or len(match[1].lstrip("+-")) > _MOST_DIGITS:
         raise ValueError("not an integer")
     return int(match[1])
 

@@ -78,12 +78,13 @@ class BatchConfig:
         return Pace(max_concurrent=self.max_concurrent, batch_interval=self.batch_interval)
 
 
-def aware(value: datetime | str, timezone: str | None = None, *, what: str = "The time") -> datetime:
+def aware(value: datetime | str, timezone: str | None = None, *, what: str = "The time", advice: str = "") -> datetime:
     """Return a moment in UTC, to the microsecond.
 
     value: an aware datetime, text with an offset, or local text together with `timezone` (an IANA name).
-    what: begins a message. Raises ConfigError for anything else and for a local time that the zone's clocks skip;
-    of one that they pass twice, the first is meant.
+    what: begins a message. advice: what else could be done about text without an offset.
+    Raises ConfigError for anything else and for a local time that the zone's clocks skip; of one that they pass
+    twice, the first is meant.
     """
     moment = _parsed(value, what) if isinstance(value, str) else value
     if not isinstance(moment, datetime):
@@ -91,13 +92,10 @@ def aware(value: datetime | str, timezone: str | None = None, *, what: str = "Th
     if moment.tzinfo is None or moment.utcoffset() is None:
         if not isinstance(value, str):
             raise ConfigError(
-                f"{what} {moment} has no time zone; use datetime(..., tzinfo=ZoneInfo('Europe/Berlin')), "
-                "or text together with timezone='Europe/Berlin'."
+                f"{what} {moment} has no time zone; give it one: datetime(..., tzinfo=ZoneInfo('Europe/Berlin'))."
             )
         if timezone is None:
-            raise ConfigError(
-                f"{what} {value!r} has no time zone; add timezone='Europe/Berlin' or an offset: '{value}+01:00'."
-            )
+            raise ConfigError(f"{what} {value!r} has no time zone; add an offset, like '{value}+01:00'{advice}.")
         moment = _local(moment, _zone(timezone), what)
     try:
         utc = moment.astimezone(UTC)
@@ -199,7 +197,7 @@ def _zone(name: object) -> ZoneInfo:
 
 
 def _start_at(value: datetime | str | None, timezone: str | None) -> datetime | None:
-    return None if value is None else aware(value, timezone, what="start_at")
+    return None if value is None else aware(value, timezone, what="start_at", advice=", or timezone='Europe/Berlin'")
 
 
 def _parsed(text: str, what: str) -> datetime:

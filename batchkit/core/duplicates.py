@@ -20,8 +20,8 @@ _SAMPLE = 2_000
 def repeated_rows(data: pa.Table, columns: Sequence[str]) -> tuple[Positions, Positions]:
     """Return the rows that equal an earlier one in all those columns, ascending, and for each the first such row.
 
-    One column at a time, the most varied and shortest first, over the rows that still have an equal: where a column is unique,
-    as an id is, there are none left after it. No columns: no repeats.
+    One column at a time, the most varied and shortest first, over the rows that still have an equal: where a column
+    is unique, as an id is, there are none left after it. No columns: no repeats.
     """
     at = np.arange(data.num_rows if columns else 0)
     group = np.zeros(len(at), dtype=np.int64)

@@ -47,7 +47,7 @@ class Issue:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Issues:
-    """The issues of a table, by row, then column. The four arrays are one entry an issue, 11 bytes together."""
+    """The issues of a table, by row, then column. The four arrays are one entry an issue, 13 bytes together."""
 
     table: Table
     #: per column of the table
@@ -59,7 +59,7 @@ class Issues:
     #: the record's position, 0-based, ascending
     at: npt.NDArray[np.int32]
     #: index of the table's column; one past the last: the row as a whole
-    column: npt.NDArray[np.int16]
+    column: npt.NDArray[np.int32]
     #: index of the code
     code: npt.NDArray[np.uint8]
     #: for a duplicate row, the position of the first such row
@@ -180,7 +180,7 @@ def collected(
     parts.append((again, len(table.columns), Code.DUPLICATE_ROW, first))
     sizes = [len(at) for at, *_ in parts]
     at = np.concatenate([at for at, *_ in parts]).astype(np.int32)
-    column = np.repeat(np.array([column for _, column, *_ in parts], dtype=np.int16), sizes)
+    column = np.repeat(np.array([column for _, column, *_ in parts], dtype=np.int32), sizes)
     code = np.repeat(np.array([_CODES.index(code) for *_, code, _ in parts], dtype=np.uint8), sizes)
     earlier = np.concatenate([first for *_, first in parts]).astype(np.int32)
     order = np.lexsort((code, column, at))

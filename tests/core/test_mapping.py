@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchkit.core.agent import Agent, InputVariable
@@ -204,12 +204,14 @@ def test_the_representation_says_what_is_mapped() -> None:
 FIELDS = st.one_of(st.builds(Input, st.text()), st.builds(Metadata, st.text()), st.just(ProfileName()), st.just(Skip()))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=1), FIELDS))
 def test_saving_and_loading_changes_no_field(fields: dict[str, Field]) -> None:
     mapping = Mapping(tuple(fields), assigned=tuple(fields.values()))
     assert Mapping.from_dict(json.loads(json.dumps(mapping.to_dict()))).fields == fields
 
 
+@settings(deadline=None)
 @given(st.lists(FIELDS, min_size=1, max_size=8))
 def test_a_mapping_without_problems_obeys_the_specification(fields: list[Field]) -> None:
     mapping = Mapping(tuple(f"c{at}" for at in range(len(fields))), assigned=tuple(fields))

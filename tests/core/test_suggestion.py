@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchkit.core.agent import Agent, InputVariable
@@ -126,6 +126,7 @@ def test_a_name_without_letters_is_like_no_other() -> None:
 NAMES = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,8}", fullmatch=True)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=12) | NAMES, unique=True), st.lists(NAMES, unique=True))
 def test_a_suggested_mapping_never_maps_a_field_twice(columns: list[str], names: list[str]) -> None:
     mapping = suggest_mapping(columns, agent(*names))
@@ -139,6 +140,7 @@ def test_a_suggested_mapping_never_maps_a_field_twice(columns: list[str], names:
         assert offer.field not in mapped
 
 
+@settings(deadline=None)
 @given(NAMES, st.sampled_from([str.upper, str.lower, str.title, str.swapcase]))
 def test_any_spelling_of_a_variable_in_other_case_is_mapped(name: str, spelling: object) -> None:
     header = spelling(name)  # type: ignore[operator]
