@@ -10,7 +10,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import pandas as pd
 import platformdirs
@@ -27,16 +27,18 @@ from batchkit.core.profile import AgentProfile, ProfilePool
 from batchkit.core.record import BatchRecord, NewBatch
 from batchkit.core.suggestion import suggest_mapping
 from batchkit.core.table import Table
-from batchkit.core.validation import Validation, validate
 from batchkit.engine.kernel import KernelEngine
 from batchkit.errors import ConfigError, NotFoundError, ValidationError
 from batchkit.io.clock import SystemClock
 from batchkit.io.store import SqlStore
 from batchkit.io.tables import read_csv
 from batchkit.targets.asteroid import AsteroidTarget
-from batchkit.targets.demo import SharedDemo
 
-__all__ = ["Workspace"]
+if TYPE_CHECKING:
+    from batchkit.core.validation import Validation
+    from batchkit.targets.demo import SharedDemo
+
+__all__ = ["Workspace", "data_folder", "demo_target", "is_configured"]
 
 _CHUNK = 10_000
 _DEMO_NOTICE = (
@@ -56,11 +58,10 @@ class Workspace:
     def __init__(
         self, target: Target | None = None, *, store: str | os.PathLike[str] | None = None, clock: Clock | None = None
     ) -> None:
-        folder = Path(platformdirs.user_data_dir("batchkit", appauthor=False))
         used = clock or SystemClock()
-        self._demo = SharedDemo(folder) if target is None and not _is_configured() else None
+        self._demo = _shared_demo() if target is None and not is_configured() else None
         self.target: Target = target or _default_target(self._demo)
-        path = store or os.environ.get("BATCHKIT_STORE") or folder / "batchkit.sqlite"
+        path = store or os.environ.get("BATCHKIT_STORE") or data_folder() / "batchkit.sqlite"
         self._sql_store = SqlStore(Path(path), used)
         self.store: Store = self._sql_store
         self.engine = KernelEngine(store=self.store, target=self.target, clock=used)
@@ -137,6 +138,9 @@ class Workspace:
 
         invalid: what invalid rows do: "block" the batch, or "drop" out of it. Raises MappingError, TableError.
         """
+        # Here and not above: it brings jsonschema, which beside Jupyter takes a second to import.
+        from batchkit.core.validation import validate
+
         # A target without profiles is another thing than one that does not know a name.
         profiles, pools = self.profiles() or None, self.pools() or None
         return validate(_table(table), mapping, agent, profiles=profiles, pools=pools, invalid=invalid)
@@ -222,7 +226,9 @@ class Workspace:
             ids = ", ".join(agent.id for agent in found)
             raise ConfigError(f"{len(found)} agents are named {name!r}; give an id instead: {ids}.")
         if not found:
-            raise NotFoundError(f"There is no agent {name!r}.{did_you_mean(name, [agent.name for agent in agents])}")
+            known = [agent.name for agent in agents]
+            has = did_you_mean(name, known) or f" The target has: {', '.join(map(repr, known[:10])) or 'none'}."
+            raise NotFoundError(f"There is no agent {name!r}.{has}")
         return await self.target.agent(found[0].id, version)
 
     def _pinned_agent(self, checked: Validation, config: BatchConfig) -> Agent:
@@ -255,7 +261,24 @@ class Workspace:
         await self.engine.attend(batch_id)
 
 
-def _is_configured() -> bool:
+def data_folder() -> Path:
+    """Where the store and the demo platform's state are, unless told otherwise."""
+    return Path(platformdirs.user_data_dir("batchkit", appauthor=False))
+
+
+def demo_target(demo: SharedDemo) -> AsteroidTarget:
+    """The demo platform of this machine as a target."""
+    return AsteroidTarget(
+        demo.url,
+        demo.api_key,
+        label="the demo platform",
+        listing_delay=2.0,
+        total_timeout=10.0,
+        connect_timeout=5.0,
+    )
+
+
+def is_configured() -> bool:
     """Whether the environment names a platform. Raises ConfigError where it does so by half."""
     url, key = os.environ.get("BATCHKIT_URL"), os.environ.get("BATCHKIT_API_KEY")
     if bool(url) != bool(key):
@@ -264,11 +287,18 @@ def _is_configured() -> bool:
     return bool(url)
 
 
+def _shared_demo() -> SharedDemo:
+    # Likewise; and few need it.
+    from batchkit.targets.demo import SharedDemo
+
+    return SharedDemo(data_folder())
+
+
 def _default_target(demo: SharedDemo | None) -> Target:
     if demo is None:
         return AsteroidTarget()
     print(_DEMO_NOTICE, file=sys.stderr)
-    return AsteroidTarget(demo.url, demo.api_key, label="the demo platform", listing_delay=2.0, total_timeout=10.0)
+    return demo_target(demo)
 
 
 def _user() -> str:

@@ -51,6 +51,8 @@ class KernelEngine:
         self._poll_seconds = poll_seconds
         self._runners: dict[str, tuple[Runner, asyncio.Task[None]]] = {}
         self._changed: dict[str, asyncio.Event] = {}
+        #: of the batches run here, as their runners saw them last
+        self._seen: dict[str, BatchRecord] = {}
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -213,7 +215,7 @@ class KernelEngine:
         while True:
             changed = self._changed.setdefault(batch_id, asyncio.Event())
             changed.clear()
-            batch = await self._store.batch(batch_id)
+            batch = self._seen.get(batch_id) or await self._store.batch(batch_id)
             if is_reached(batch, until, can_look_up=self._target.can_look_up):
                 return batch
             if batch.status.final and not batch.runner_alive:
@@ -234,12 +236,15 @@ class KernelEngine:
         self._notify(batch)
 
     def _notify(self, batch: BatchRecord) -> None:
+        if batch.id in self._runners:
+            self._seen[batch.id] = batch
         changed = self._changed.get(batch.id)
         if changed is not None:
             changed.set()
 
     def _ended(self, batch_id: str, task: asyncio.Task[None]) -> None:
         self._runners.pop(batch_id, None)
+        self._seen.pop(batch_id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("%s: its runner failed", batch_id, exc_info=error)
         changed = self._changed.get(batch_id)

@@ -326,7 +326,9 @@ class Runner:
         self._sending.discard(task)
         if self._batch is not None and self._batch.pace.batch_interval == 0:
             self._release()
-        self.wake()
+        # An answer that changes nothing yet waits for the others without a visit of its own.
+        if len(self._outbox) <= 1 or not self._sending or self._pause or self._claimable():
+            self.wake()
 
     async def _send(self, claim: Claim) -> None:
         if not self._may_send():

@@ -36,18 +36,17 @@ _EXECUTION: dict[str, Any] = {
     "x_finished": bindparam("b_finished"),
 }
 _NOTE = update(items).where(_item).values(**_EXECUTION)
-_TRIGGER = (
-    update(items)
-    .where(_item)
-    .values(
-        status=ItemStatus.TRIGGERED,
-        triggered_at=bindparam("b_at"),
-        settle_at=None,
-        error="",
-        execution_id=bindparam("b_id"),
-        **_EXECUTION,
-    )
-)
+_TRIGGERED: dict[str, Any] = {
+    "status": ItemStatus.TRIGGERED,
+    "triggered_at": bindparam("b_at"),
+    "settle_at": None,
+    "error": "",
+    "execution_id": bindparam("b_id"),
+}
+#: an answer that says nothing but id and status, which is nearly all of them
+_BEGUN = update(items).where(_item).values(**_TRIGGERED, x_status=bindparam("b_status"))
+#: an execution that was looked up
+_FOUND = update(items).where(_item).values(**_TRIGGERED, **_EXECUTION)
 _SETTLE = (
     update(items)
     .where(_item)
@@ -69,9 +68,10 @@ def record_outcomes(connection: Connection, batch: Row[Any], outcomes: Sequence[
     An outcome of an older attempt changes nothing.
     """
     positions = [outcome.item for outcome in outcomes]
-    rows = connection.execute(_STATES, {"b_batch": batch.id, "b_positions": positions})
+    rows = connection.execute(_STATES, {"b_batch": batch.id, "b_positions": positions}).all()
     current = {row.position: row for row in rows}
-    triggered: list[dict[str, Any]] = []
+    begun: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     settled: list[dict[str, Any]] = []
     moves: Counter[str] = Counter()
     for outcome in outcomes:
@@ -82,17 +82,20 @@ def record_outcomes(connection: Connection, batch: Row[Any], outcomes: Sequence[
         if isinstance(outcome.outcome, Triggered):
             to = ItemStatus.TRIGGERED
             execution = outcome.outcome.execution
-            triggered.append(key | {"b_at": outcome.at, "b_id": execution.id} | _execution_values(execution))
+            key |= {"b_at": outcome.at, "b_id": execution.id}
+            if execution == Execution(id=execution.id, status=execution.status):
+                begun.append(key | {"b_status": execution.status})
+            else:
+                found.append(key | _execution_values(execution))
             moves[f"x_{execution.standing}"] += 1
         else:
             to = _settled_status(batch, outcome)
             settled.append(key | _settled_values(connection, batch, outcome, to, row.execute_at))
         moves[f"n_{row.status}"] -= 1
         moves[f"n_{to}"] += 1
-    if triggered:
-        connection.execute(_TRIGGER, triggered)
-    if settled:
-        connection.execute(_SETTLE, settled)
+    for statement, values in ((_BEGUN, begun), (_FOUND, found), (_SETTLE, settled)):
+        if values:
+            connection.execute(statement, values)
     return moves
 
 

@@ -107,19 +107,23 @@ class Connection:
             return NotSent(message="The target is closed; make a new one.")
         transport = self._transports.get(asyncio.get_running_loop()) or await self._open()
         headers = self._get_headers if content is None else self._post_headers
-        request = httpx.Request(method, url, headers=headers, content=content, extensions=self._extensions)
+        # With `content=` httpx would copy the headers twice to add some that aiohttp adds by itself.
+        stream = httpx.ByteStream(content or b"")
+        request = httpx.Request(method, url, headers=headers, stream=stream, extensions=self._extensions)
+        request.read()
         try:
             async with asyncio.timeout(self.total_timeout):
                 response = await transport.handle_async_request(request)
                 try:
-                    body = await response.aread()
+                    body = await _body(response)
                 finally:
                     await response.aclose()
             return Answer(status=response.status_code, headers=response.headers, content=body)
         except TimeoutError:
             return Unclear(message=f"{self.base.host} did not answer within {self.total_timeout:g} s.")
         except asyncio.CancelledError:
-            if not self._closed or asyncio.current_task().cancelling():  # type: ignore[union-attr]
+            task = asyncio.current_task()
+            if not self._closed or (task is not None and task.cancelling()):
                 raise
             return Unclear(message="The target was closed while the request was under way.")
         except Exception as exc:  # what is not known to be harmless is in doubt
@@ -172,7 +176,7 @@ class Connection:
     def _session(self) -> aiohttp.ClientSession:
         """A session that adds the secret header to each request, keeps no cookies and reads no .netrc."""
         connector = aiohttp.TCPConnector(
-            ssl=self._ssl_context, limit=self._max_connections, keepalive_timeout=_KEEP_IDLE
+            ssl=self._ssl_context or True, limit=self._max_connections, keepalive_timeout=_KEEP_IDLE
         )
         return aiohttp.ClientSession(
             connector=connector, middlewares=[self._sign], cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
@@ -182,6 +186,13 @@ class Connection:
         """Add the secret header at the last moment. As a header of the session it would go to the proxy, too."""
         request.headers[self._header] = _Hidden(self._secret.reveal())
         return await send(request)
+
+
+async def _body(response: httpx.Response) -> bytes:
+    """The whole body; straight from the transport where nothing is to be decompressed."""
+    if "content-encoding" in response.headers or not isinstance(response.stream, httpx.AsyncByteStream):
+        return await response.aread()
+    return b"".join([chunk async for chunk in response.stream])
 
 
 class _Hidden(str):

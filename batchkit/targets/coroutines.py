@@ -6,18 +6,18 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from typing import Any, ParamSpec
 
 __all__ = ["CoroutineExecutor"]
 
-#: seconds `shutdown` waits for coroutines to end once they are cancelled
+#: seconds
 _PATIENCE = 2.0
 
 _P = ParamSpec("_P")
 
 
-class CoroutineExecutor(Executor):
+class CoroutineExecutor:
     """Runs coroutine functions on one event loop in a daemon thread, `max_workers` of them at a time.
 
     One loop for all, because clients and locks that coroutines share belong to one loop.
@@ -37,15 +37,14 @@ class CoroutineExecutor(Executor):
         self._loop.call_soon_threadsafe(self._begin, future, lambda: fn(*args, **kwargs))
         return future
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = True) -> None:
+    def shutdown(self) -> None:
         """Cancel every coroutine, begun or not, and end the loop.
 
-        wait: until they have ended, two seconds at most. One that blocks or will not be cancelled is left behind.
+        Waits for them two seconds at most: one that blocks or will not be cancelled is left behind.
         """
         with contextlib.suppress(RuntimeError):  # the loop has ended before
             self._loop.call_soon_threadsafe(self._end)
-        if wait:
-            self._thread.join(_PATIENCE)
+        self._thread.join(_PATIENCE)
 
     def _serve(self) -> None:
         try:

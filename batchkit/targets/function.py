@@ -73,7 +73,7 @@ class FunctionTarget:
         if executor is not None and self._is_coroutine:
             raise ConfigError("executor= is for plain functions: a coroutine function runs on an event loop.")
         self._max_workers = max_workers
-        self._own_executor: Executor | None = None
+        self._own_executor: ThreadPoolExecutor | CoroutineExecutor | None = None
         self._given_executor = executor
         self._reference = _reference(function)
         self.description = (inspect.getdoc(function) or "").partition("\n")[0]
@@ -200,7 +200,7 @@ class FunctionTarget:
     def _version_words(self) -> str:
         return "it has none" if self._agent.version is None else f"its version is {self._agent.version}"
 
-    def _executor(self) -> Executor:
+    def _executor(self) -> Executor | CoroutineExecutor:
         if self._given_executor is not None:
             return self._given_executor
         if self._own_executor is None:

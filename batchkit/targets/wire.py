@@ -36,6 +36,9 @@ __all__ = [
 #: seconds; a target that asks for longer is asked again after this
 _LONGEST_WAIT = 3600.0
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None)
+
 
 def execute_body(request: TriggerRequest, *, on_capacity_limit: str = "reject") -> bytes:
     """The body of an execute call; the documented names of the profile fields, not the newer ones.
@@ -49,13 +52,13 @@ def execute_body(request: TriggerRequest, *, on_capacity_limit: str = "reject") 
         body["agentProfilePoolId" if request.profile.is_pool else "agentProfileId"] = request.profile.id
     if on_capacity_limit != "reject":
         body["onCapacityLimit"] = on_capacity_limit
-    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(body).encode()
 
 
 def parse(content: bytes) -> Any:
     """The JSON value in `content`, with null for the NaN and Infinity that are not JSON. Raises ValueError."""
     try:
-        return json.loads(content, parse_constant=lambda _: None)
+        return _DECODER.decode(content.decode(json.detect_encoding(content)))
     except RecursionError as exc:
         raise ValueError("it is nested too deeply") from exc
 
@@ -139,7 +142,8 @@ def read_execution(item: Mapping[str, Any]) -> Execution:
 
 def read_status(word: object) -> ExecutionStatus | None:
     """The status of that name; None for a word unknown to batchkit."""
-    return ExecutionStatus(word) if word in ExecutionStatus.__members__.values() else None
+    known = isinstance(word, str) and word in ExecutionStatus.__members__.values()
+    return ExecutionStatus(str(word)) if known else None
 
 
 def read_problem(status: int, content: bytes) -> str:

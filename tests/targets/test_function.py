@@ -211,6 +211,7 @@ def test_whatever_a_function_raises_fails_its_execution_and_no_other(
             assert execution.error.endswith("in function)")
             assert "test_function.py, line " in execution.error
             assert len(execution.error) < 2100
+            assert execution.started_at is not None
         await target.aclose()
 
     run(scenario())
