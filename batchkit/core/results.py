@@ -52,7 +52,10 @@ def results_frame(
     data: dict[str, Any] = {name: _texts(row[at] for row in cells) for at, name in enumerate(columns)}
     for name, values in _result_columns(items).items():
         data[f"batchkit_{name}" if name in taken else name] = values
-    return pd.DataFrame(data, index=index)
+    frame = pd.DataFrame(data)
+    if index is not None:
+        frame.index = index
+    return frame
 
 
 def left_out_frame(columns: Sequence[str], rows: Sequence[tuple[int, int | None, Sequence[str], str]]) -> pd.DataFrame:

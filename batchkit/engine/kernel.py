@@ -51,8 +51,8 @@ class KernelEngine:
         self._poll_seconds = poll_seconds
         self._runners: dict[str, tuple[Runner, asyncio.Task[None]]] = {}
         self._changed: dict[str, asyncio.Event] = {}
-        #: of the batches run here, as their runners saw them last
-        self._seen: dict[str, BatchRecord] = {}
+        #: what of a batch those who wait for it were last told
+        self._told: dict[str, object] = {}
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -215,7 +215,7 @@ class KernelEngine:
         while True:
             changed = self._changed.setdefault(batch_id, asyncio.Event())
             changed.clear()
-            batch = self._seen.get(batch_id) or await self._store.batch(batch_id)
+            batch = await self._store.batch(batch_id)
             if is_reached(batch, until, can_look_up=self._target.can_look_up):
                 return batch
             if batch.status.final and not batch.runner_alive:
@@ -236,15 +236,19 @@ class KernelEngine:
         self._notify(batch)
 
     def _notify(self, batch: BatchRecord) -> None:
-        if batch.id in self._runners:
-            self._seen[batch.id] = batch
+        # Only what can end a wait: reading the store again for each answer would slow the answers down.
+        progress = batch.progress
+        news = (batch.status, batch.reason, progress.pending + progress.triggering == 0, progress.executions.open == 0)
+        if self._told.get(batch.id) == news:
+            return
+        self._told[batch.id] = news
         changed = self._changed.get(batch.id)
         if changed is not None:
             changed.set()
 
     def _ended(self, batch_id: str, task: asyncio.Task[None]) -> None:
         self._runners.pop(batch_id, None)
-        self._seen.pop(batch_id, None)
+        self._told.pop(batch_id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("%s: its runner failed", batch_id, exc_info=error)
         changed = self._changed.get(batch_id)

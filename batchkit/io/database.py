@@ -47,6 +47,7 @@ class Database:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batchkit-store")
         self._engine: Engine | None = None
         self._inode: int | None = None
+        self._ended = False
 
     def __repr__(self) -> str:
         return f"<Database {str(self.path)!r}>"
@@ -64,9 +65,11 @@ class Database:
         await self._run(self._dispose)
 
     def shutdown(self) -> None:
-        """Close the file and end the thread; no call may follow."""
-        self._thread.submit(self._dispose).result()
-        self._thread.shutdown()
+        """Close the file and end the thread; no call may follow, but another of this one."""
+        if not self._ended:
+            self._ended = True
+            self._thread.submit(self._dispose).result()
+            self._thread.shutdown()
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

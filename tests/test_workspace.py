@@ -1,0 +1,271 @@
+"""The workspace and its batches as a user meets them: in scripts, cells, functions, DataFrames, two processes."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import batchkit as bk
+from batchkit.core.outcome import Held, Unclear
+from batchkit.testing import ScriptedTarget
+
+NOW = bk.BatchConfig(name="Now", batch_interval=0)
+
+
+@pytest.fixture
+def ws(tmp_path: Path) -> Iterator[bk.Workspace]:
+    with bk.Workspace(ScriptedTarget(), store=tmp_path / "runs.sqlite") as workspace:
+        yield workspace
+
+
+def checked(ws: bk.Workspace, rows: int = 3) -> bk.Validation:
+    table = bk.read_csv("\n".join(["value", *map(str, range(rows))]).encode())
+    agent = ws.agent()
+    return ws.validate(table, ws.suggest_mapping(table, agent), agent)
+
+
+def test_waiting_in_a_running_loop_needs_no_patches(ws: bk.Workspace) -> None:
+    async def cell() -> pd.DataFrame:
+        batch = ws.create_batch(checked(ws), NOW)
+        assert await batch.wait("finished") is batch
+        return batch.results()
+
+    results = asyncio.run(cell())
+    assert results["outcome"].tolist() == ["success"] * 3
+    assert results["result"].tolist() == [{"value": "0"}, {"value": "1"}, {"value": "2"}]
+
+
+def test_interrupting_the_wait_does_not_stop_the_batch(ws: bk.Workspace) -> None:
+    config = bk.BatchConfig(name="slow", max_concurrent=1, batch_interval=0.3)
+
+    async def cell() -> bk.Batch:
+        batch = ws.create_batch(checked(ws), config)
+        waiting = asyncio.create_task(batch.wait())
+        await asyncio.sleep(0.1)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        return batch
+
+    batch = asyncio.run(cell())
+    batch.join()
+    assert batch.progress.triggered == 3
+
+
+def test_a_cell_that_blocks_the_kernel_does_not_stop_the_schedule(ws: bk.Workspace) -> None:
+    batch = ws.create_batch(checked(ws, 6), bk.BatchConfig(name="b", max_concurrent=2, batch_interval=0.3))
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        pass
+    assert batch.progress.triggered == 6
+
+
+def test_a_blocking_call_from_the_engines_own_thread_is_refused(ws: bk.Workspace) -> None:
+    async def inside() -> None:
+        with pytest.raises(bk.EngineError, match="own thread"):
+            ws.agents()
+
+    ws.engine.call(inside())
+
+
+def test_a_closed_workspace_says_so(ws: bk.Workspace) -> None:
+    ws.close()
+    with pytest.raises(bk.EngineError, match="closed"):
+        ws.batches()
+    ws.close()
+
+
+def test_leaving_the_workspace_gives_the_batch_up_and_another_continues_it(tmp_path: Path) -> None:
+    target = ScriptedTarget()
+    with bk.Workspace(target, store=tmp_path / "s.sqlite") as ws:
+        batch = ws.create_batch(checked(ws, 4), bk.BatchConfig(name="b", max_concurrent=2, batch_interval=1))
+        while batch.progress.triggered < 2:
+            time.sleep(0.01)
+    with bk.Workspace(target, store=tmp_path / "s.sqlite") as again:
+        [batch] = again.batches()
+        assert batch.interrupted
+        assert "take_over" in repr(batch)
+        with pytest.raises(bk.BatchInterrupted, match="take_over"):
+            batch.join()
+        batch.take_over()
+        batch.join()
+        assert not batch.interrupted
+    assert sorted(item for _, item in target.triggered) == [0, 1, 2, 3]
+
+
+def test_a_batch_of_another_target_is_not_run_here_and_the_target_is_named(tmp_path: Path) -> None:
+    with bk.Workspace(ScriptedTarget(), store=tmp_path / "s.sqlite") as ws:
+        batch = ws.create_batch(checked(ws), bk.BatchConfig(name="b", start_at="2999-01-01T00:00Z"))
+    with bk.Workspace(bk.FunctionTarget(price), store=tmp_path / "s.sqlite") as other:
+        with pytest.raises(bk.ConfigError, match="a scripted target"):
+            other.batch(batch.id).take_over()
+        other.batch(batch.id).cancel()
+
+
+def test_wait_raises_where_it_would_be_in_vain(tmp_path: Path) -> None:
+    target = ScriptedTarget(answer=lambda *_: Held(code="402", message="payment required"))
+    with bk.Workspace(target, store=tmp_path / "s.sqlite") as ws:
+        batch = ws.create_batch(checked(ws), NOW)
+        with pytest.raises(bk.BatchPaused, match="payment required"):
+            batch.join()
+        assert "payment required" in batch.reason
+        target.answer = None
+        batch.resume()
+        batch.join()
+        assert batch.progress.triggered == 3
+
+
+def test_rows_in_doubt_that_cannot_be_looked_up_are_the_users_decision(tmp_path: Path) -> None:
+    target = ScriptedTarget(answer=lambda _, n: Unclear(message="broke") if n == 0 else None, can_look_up=False)
+    with bk.Workspace(target, store=tmp_path / "s.sqlite") as ws:
+        batch = ws.create_batch(checked(ws), NOW)
+        with pytest.raises(bk.BatchInDoubt, match="settle"):
+            batch.join()
+        in_doubt = batch.items(status="in_doubt")
+        assert in_doubt["error"].tolist() == ["broke"]
+        batch.settle(in_doubt["item"], "skip")
+        batch.join()
+        assert (batch.progress.triggered, batch.progress.cancelled) == (2, 1)
+
+
+def price(article: str, amount: int, discount: float = 0.0) -> dict[str, object]:
+    """The price of an order."""
+    if amount > 90:
+        raise ValueError(f"{amount} are too many")
+    return {"article": article, "price": amount * 2.5 * (1 - discount)}
+
+
+def test_a_python_function_runs_once_per_row(tmp_path: Path) -> None:
+    with bk.Workspace(bk.FunctionTarget(price), store=tmp_path / "s.sqlite") as ws:
+        agent = ws.agent()
+        assert [(v.name, v.type_name, v.required) for v in agent.inputs] == [
+            ("article", "string", True),
+            ("amount", "integer", True),
+            ("discount", "number", False),
+        ]
+        table = bk.read_csv(b"Article,Amount,Discount\n007,4,\nhat,2,0.5\ncoat,99,\n")
+        batch = ws.create_batch(ws.validate(table, ws.suggest_mapping(table, agent), agent), NOW)
+        batch.join("finished")
+        results = batch.results()
+        assert results["execution_status"].tolist() == ["completed", "completed", "failed"]
+        assert results["result"].tolist()[:2] == [{"article": "007", "price": 10.0}, {"article": "hat", "price": 2.5}]
+        assert "99 are too many" in results["error"][2]
+        assert (batch.progress.executions.succeeded, batch.progress.executions.failed) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.Index(["x", "y", "z"], name="code"),
+        pd.Index([30, 10, 20]),
+        pd.date_range("2026-01-01", periods=3, tz="Europe/Berlin", name="day"),
+        pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)], names=["group", "number"]),
+    ],
+    ids=["text", "numbers", "days", "levels"],
+)
+def test_a_dataframe_works_like_a_file_and_its_index_comes_back(ws: bk.Workspace, index: pd.Index) -> None:
+    frame = pd.DataFrame({"value": ["1", None, "3"]}, index=index)
+    before = frame.copy()
+    agent = ws.agent()
+    batch = ws.create_batch(ws.validate(frame, ws.suggest_mapping(frame, agent), agent), NOW)
+    batch.join("finished")
+    results = ws.batch(batch.id).results()
+    pd.testing.assert_index_equal(results.index, index, exact="equiv", check_freq=False)
+    assert results["value"].tolist() == ["1", "", "3"]
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def test_dropped_rows_get_no_item_and_can_be_seen_in_their_place(tmp_path: Path) -> None:
+    agent = bk.Agent(name="a", id="a", inputs=[bk.InputVariable("n", schema={"type": "integer"}, required=True)])
+    with bk.Workspace(ScriptedTarget([agent]), store=tmp_path / "s.sqlite") as ws:
+        table = bk.read_csv(b"n\n1\ntwo\n3\n")
+        found = ws.validate(table, ws.suggest_mapping(table, ws.agent()), ws.agent(), invalid="drop")
+        batch = ws.create_batch(found, NOW)
+        batch.join("finished")
+        assert (batch.progress.total, batch.progress.left_out) == (2, 1)
+        assert batch.results()["n"].tolist() == ["1", "3"]
+        everything = batch.results(dropped=True)
+        assert everything["n"].tolist() == ["1", "two", "3"]
+        assert everything["status"].tolist() == ["triggered", "left_out", "triggered"]
+        assert "'two'" in everything["error"][1]
+
+
+def test_result_columns_make_way_for_columns_of_the_file(ws: bk.Workspace) -> None:
+    table = bk.read_csv(b"value,status,url\n1,mine,too\n")
+    agent = ws.agent()
+    batch = ws.create_batch(ws.validate(table, ws.suggest_mapping(table, agent), agent), NOW)
+    batch.join("finished")
+    [row] = batch.results().to_dict("records")
+    assert (row["status"], row["url"], row["batchkit_status"]) == ("mine", "too", "triggered")
+
+
+def test_the_version_to_run_must_have_the_inputs_the_rows_were_checked_against(tmp_path: Path) -> None:
+    one, two = (bk.InputVariable("value"),), (bk.InputVariable("value"), bk.InputVariable("other", required=True))
+    agent = bk.Agent(
+        name="A",
+        versions=[
+            bk.WorkflowVersion(version=2, inputs=two),
+            bk.WorkflowVersion(version=1, published=True, inputs=one),
+        ],
+    )
+    with (
+        bk.DemoPlatform(agents=[agent]) as demo,
+        bk.Workspace(bk.AsteroidTarget(demo.url, demo.api_key), store=tmp_path / "s.sqlite") as ws,
+    ):
+        with pytest.raises(bk.ConfigError, match="other inputs"):
+            ws.create_batch(checked(ws), bk.BatchConfig(name="b", version=2))
+        with pytest.raises(bk.NotFoundError, match="version"):
+            ws.create_batch(checked(ws), bk.BatchConfig(name="b", version=7))
+        with pytest.raises(bk.NotFoundError, match="Clerk"):
+            ws.create_batch(checked(ws), bk.BatchConfig(name="b", default_profile="Clerk"))
+        assert ws.batches() == []
+
+
+def test_only_half_a_configuration_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCHKIT_URL", "http://127.0.0.1:9")
+    monkeypatch.delenv("BATCHKIT_API_KEY", raising=False)
+    with pytest.raises(bk.ConfigError, match="BATCHKIT_API_KEY"):
+        bk.Workspace()
+
+
+def test_a_pause_from_another_process_holds_within_a_second(tmp_path: Path) -> None:
+    target = ScriptedTarget()
+    store = tmp_path / "s.sqlite"
+    with bk.Workspace(target, store=store) as ws:
+        batch = ws.create_batch(checked(ws, 200), bk.BatchConfig(name="b", max_concurrent=1, batch_interval=0.1))
+        code = f"""
+            import batchkit as bk
+            from batchkit.testing import ScriptedTarget
+            with bk.Workspace(ScriptedTarget(), store={str(store)!r}) as ws:
+                ws.batches()[0].pause()
+        """
+        subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+        time.sleep(1)
+        sent = len(target.received)
+        assert sent < 200
+        time.sleep(0.5)
+        assert len(target.received) == sent
+        assert batch.status == "paused"
+        batch.resume()
+        while len(target.received) == sent:
+            time.sleep(0.01)
+        batch.cancel()
+
+
+def test_the_log_says_who_did_what_when(ws: bk.Workspace) -> None:
+    batch = ws.create_batch(checked(ws), bk.BatchConfig(name="b", start_at=datetime.now(UTC) + timedelta(hours=1)))
+    batch.cancel_items(1)
+    batch.cancel()
+    events = batch.events()
+    assert events["kind"].tolist() == ["created", "item_cancelled", "cancelled"]
+    assert set(events["actor"]) == {ws.actor}
+    assert batch.history(1)["message"].tolist() == ["Will not be triggered."]
