@@ -269,3 +269,19 @@ def test_the_log_says_who_did_what_when(ws: bk.Workspace) -> None:
     assert events["kind"].tolist() == ["created", "item_cancelled", "cancelled"]
     assert set(events["actor"]) == {ws.actor}
     assert batch.history(1)["message"].tolist() == ["Will not be triggered."]
+
+
+def test_a_script_that_does_not_wait_is_told_what_it_left(tmp_path: Path) -> None:
+    code = f"""
+        import batchkit as bk
+        from batchkit.testing import ScriptedTarget
+        ws = bk.Workspace(ScriptedTarget(), store={str(tmp_path / "s.sqlite")!r})
+        table = bk.read_csv(b"value\\n1\\n2\\n")
+        agent = ws.agent()
+        checked = ws.validate(table, ws.suggest_mapping(table, agent), agent)
+        ws.create_batch(checked, bk.BatchConfig(name="Forgotten", max_concurrent=1, batch_interval=60))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert "'Forgotten'" in done.stderr
+    assert "batch.join()" in done.stderr
+    assert "Traceback" not in done.stderr

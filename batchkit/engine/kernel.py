@@ -6,11 +6,13 @@ A cell that blocks the kernel does not stall the schedule, and what widgets and 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import concurrent.futures
 import logging
 import os
 import secrets
 import socket
+import sys
 import threading
 from collections.abc import Coroutine
 from datetime import datetime
@@ -51,8 +53,8 @@ class KernelEngine:
         self._poll_seconds = poll_seconds
         self._runners: dict[str, tuple[Runner, asyncio.Task[None]]] = {}
         self._changed: dict[str, asyncio.Event] = {}
-        #: what of a batch those who wait for it were last told
-        self._told: dict[str, object] = {}
+        #: of the batches run here, what those who wait for them were last told
+        self._told: dict[str, BatchRecord] = {}
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -86,6 +88,7 @@ class KernelEngine:
         with self._lock:
             loop, thread, self._closed = self._loop, self._thread, True
             self._loop = None
+        atexit.unregister(self._warn_at_exit)
         if loop is None or thread is None:
             return
         asyncio.run_coroutine_threadsafe(self._close(), loop).result()
@@ -106,7 +109,18 @@ class KernelEngine:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=self._loop.run_forever, name="batchkit-engine", daemon=True)
                 self._thread.start()
+                atexit.register(self._warn_at_exit)
             return self._loop
+
+    def _warn_at_exit(self) -> None:
+        """A script that ends without waiting must not seem to have done its work."""
+        for batch in self._told.values():
+            if not batch.status.final:
+                print(
+                    f"batchkit: the process ends, and so does batch {batch.name!r} ({batch.id}): {batch.progress}. "
+                    "Wait for it with batch.join(); to continue it: ws.batch(id).take_over().",
+                    file=sys.stderr,
+                )
 
     async def _close(self) -> None:
         tasks = [task for _, task in self._runners.values()]
@@ -132,6 +146,7 @@ class KernelEngine:
         lease = await self._store.acquire(batch_id, self.owner, settle_after=quarantine)
         if lease is None:
             return False
+        self._told[batch_id] = await self._store.batch(batch_id)
         runner = Runner(
             lease,
             store=self._store,
@@ -236,21 +251,25 @@ class KernelEngine:
         self._notify(batch)
 
     def _notify(self, batch: BatchRecord) -> None:
+        told, self._told[batch.id] = self._told.get(batch.id), batch
         # Only what can end a wait: reading the store again for each answer would slow the answers down.
-        progress = batch.progress
-        news = (batch.status, batch.reason, progress.pending + progress.triggering == 0, progress.executions.open == 0)
-        if self._told.get(batch.id) == news:
+        if told is not None and _news(told) == _news(batch):
             return
-        self._told[batch.id] = news
         changed = self._changed.get(batch.id)
         if changed is not None:
             changed.set()
 
     def _ended(self, batch_id: str, task: asyncio.Task[None]) -> None:
         self._runners.pop(batch_id, None)
-        self._told.pop(batch_id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("%s: its runner failed", batch_id, exc_info=error)
+        else:
+            self._told.pop(batch_id, None)
         changed = self._changed.get(batch_id)
         if changed is not None:
             changed.set()
+
+
+def _news(batch: BatchRecord) -> tuple[object, ...]:
+    progress = batch.progress
+    return batch.status, batch.reason, progress.pending + progress.triggering == 0, progress.executions.open == 0
