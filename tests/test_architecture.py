@@ -1,4 +1,4 @@
-"""The house plan, checked: which folder may import which, that core is pure, and that the public names are all there."""
+"""The house plan, checked: who may import whom, that core is pure, and that the public names are all there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ ARROWS = {
     "batch": {"errors", "core"},
     "workspace": {"errors", "core", "io", "targets", "engine", "batch"},
     "ui": {"errors", "core", "io", "workspace", "batch"},
-    "cli": {"errors", "core", "io", "targets", "engine", "workspace", "batch", "ui"},
+    "terminal": {"errors", "core"},
+    "cli": {"errors", "core", "terminal"},
+    "cli_watch": {"errors", "core", "targets", "workspace", "batch", "terminal"},
+    "cli_batches": {"errors", "core", "io", "workspace", "batch", "terminal", "cli_watch"},
+    "cli_run": {"errors", "core", "io", "targets", "workspace", "batch", "terminal", "cli_watch", "cli_batches"},
     "__main__": {"cli"},
 }
 #: what thinks must not look around or wait

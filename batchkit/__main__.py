@@ -1,0 +1,7 @@
+"""`python -m batchkit` is `batchkit`."""
+
+import sys
+
+from batchkit.cli import main
+
+sys.exit(main())

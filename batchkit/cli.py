@@ -1,0 +1,271 @@
+"""The command line: what can be typed, and how it ends. What the commands do is loaded when one is run."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from types import FrameType
+from typing import NoReturn
+
+import batchkit
+from batchkit.core.lifecycle import BatchStatus
+from batchkit.errors import BatchError, BatchkitError, StateError, StoreError, TargetError
+from batchkit.terminal import Exit, warn
+
+__all__ = ["main"]
+
+_EXIT_CODES = """\
+exit codes:
+  0    done
+  1    the batch did not come to its end, because it paused itself or was
+       cancelled; or the command is not possible as the batch stands
+  2    wrong usage or input: command line, file, mapping, rows, agent, batch id
+  3    the platform or the store is not available
+  4    only with `run --strict`: the batch ended, but a row was refused or left
+       out, or an execution failed
+  130  interrupted by Ctrl-C, SIGTERM or a closed terminal; what ran here is
+       paused
+"""
+_MAIN_EPILOG = f"""\
+environment:
+  BATCHKIT_URL, BATCHKIT_API_KEY   the platform; without them, the demo platform
+                                   on this machine
+  BATCHKIT_STORE                   the file that keeps the batches
+
+examples:
+  batchkit demo
+  batchkit run permits.csv --agent "Permit filer" --dry-run
+  batchkit run permits.csv --agent "Permit filer" --output results.csv
+  batchkit list
+
+{_EXIT_CODES}"""
+_RUN_EPILOG = f"""\
+FIELD, what a column becomes:
+  NAME, input:NAME   the input variable NAME
+  profile            the name of the agent profile, or pool, of its row
+  metadata:KEY       metadata KEY of the execution
+  skip               nothing
+
+Columns called like an input are mapped to it; a mapping used before for this
+agent and header is used again. The mapping is shown before anything is sent.
+
+Rows are sent in groups of --max-concurrent, one group every --batch-interval
+seconds, by this process: it has to go on until all are sent. After Ctrl-C, or
+on another day, `batchkit resume` goes on.
+
+examples:
+  batchkit run permits.csv --agent "Permit filer" --dry-run
+  batchkit run permits.csv --agent "Permit filer" --map Name=client \\
+      --map Clerk=profile --map Region=metadata:region --map Notes=skip
+  batchkit run permits.csv --agent "Permit filer" --profile Clerks \\
+      --max-concurrent 10 --batch-interval 30 --output results.csv
+  batchkit run permits.csv --agent "Permit filer" --start-at "2026-03-01 06:00"
+
+{_EXIT_CODES}"""
+_ID_HELP = "the batch's id, or its beginning; `batchkit list` shows them"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code, see `terminal.Exit`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    args = _parser().parse_args(argv)
+    try:
+        with _ended_alike():
+            command: Callable[[argparse.Namespace], Exit] = getattr(import_module(args.module), args.function)
+            return int(command(args))
+    except KeyboardInterrupt:
+        warn("Interrupted.")
+        return int(Exit.INTERRUPTED)
+    except BatchkitError as error:
+        warn(f"batchkit: {error}")
+        return int(_exit_of(error))
+
+
+def _exit_of(error: BatchkitError) -> Exit:
+    if isinstance(error, TargetError | StoreError):
+        return Exit.UNAVAILABLE
+    return Exit.STOPPED if isinstance(error, BatchError | StateError) else Exit.WRONG
+
+
+@contextmanager
+def _ended_alike() -> Iterator[None]:
+    """While inside, SIGTERM and a closed terminal interrupt as Ctrl-C does; what was ignored stays so (nohup)."""
+    before = {}
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            before[number] = signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+# What can be typed
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="batchkit",
+        description="Run an agent once per row of a CSV: mapped, checked, staggered, joined back.",
+        epilog=_MAIN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"batchkit {batchkit.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
+
+    def add(name: str, place: str, summary: str, description: str = "", epilog: str = "") -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=description or f"{summary[:1].upper()}{summary[1:]}.",
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module, _, function = place.partition(":")
+        command.set_defaults(module=f"batchkit.{module}", function=function)
+        return command
+
+    demo = add("demo", "cli_run:demo", "run a small batch on the demo platform, on this machine", _DEMO)
+    _add_store(demo)
+    _add_run(add("run", "cli_run:run", "run an agent once per row of a CSV", epilog=_RUN_EPILOG))
+    _add_list(add("list", "cli_batches:list_batches", "list batches, newest first"))
+    _add_show(add("show", "cli_batches:show", "show a batch: progress, times, rows that need a look, log"))
+    pause = add("pause", "cli_batches:pause", "trigger nothing more until resumed", _PAUSE)
+    resume = add("resume", "cli_batches:resume", "go on with a batch that was paused or interrupted", _RESUME)
+    for command in (pause, resume):
+        command.add_argument("id", metavar="ID", help=_ID_HELP)
+        _add_store(command)
+    _add_cancel(add("cancel", "cli_batches:cancel", "end a batch for good", _CANCEL))
+    _add_results(add("results", "cli_batches:results", "show or write the rows with what became of them"))
+    _add_platform(add("demo-platform", "cli_run:demo_platform", "serve the demo platform until Ctrl-C", _PLATFORM))
+    return parser
+
+
+_DEMO = """\
+Run a small batch on the demo platform, a server on this machine that behaves
+like the real one. It takes about 20 seconds, sends nothing off this machine,
+and needs no key. The batch is kept with the others: `batchkit list` shows it."""
+_PAUSE = """\
+Pause a running batch, whichever process runs it. Nothing more is triggered
+until it is resumed; what was triggered goes on."""
+_RESUME = """\
+Go on with a batch that was paused, or whose process is gone; rows that wait get
+new times from now on. If another process runs the batch, it is told to go on.
+Otherwise the batch runs here, until all its rows are triggered."""
+_CANCEL = """\
+End a batch for good, whichever process runs it: rows that wait are never
+triggered. What was triggered goes on. This cannot be undone, so it asks first."""
+_PLATFORM = """\
+Serve the demo platform as a process of its own, for trying things out and for
+tests. It prints the lines that point batchkit to it, and listens on this
+machine only."""
+
+
+def _add_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", metavar="FILE", help="the CSV, with a header row")
+    command.add_argument("--agent", metavar="NAME", required=True, help="the agent's name or id")
+    rows = command.add_argument_group("rows and columns")
+    rows.add_argument(
+        "--map",
+        metavar="COL=FIELD",
+        action="append",
+        default=[],
+        help="what a column becomes, see below; may be repeated (default: by name)",
+    )
+    rows.add_argument(
+        "--invalid",
+        choices=("block", "drop"),
+        default="block",
+        help="what invalid rows do: block the batch, or drop out of it (default: %(default)s)",
+    )
+    rows.add_argument("--save-invalid", metavar="FILE", help="write the invalid rows there, with what is wrong")
+    rows.add_argument("--encoding", metavar="NAME", help="of the file, such as cp1252 (default: found out)")
+    rows.add_argument("--delimiter", metavar="CHAR", help="of the file, such as ';' or tab (default: found out)")
+    batch = command.add_argument_group("batch")
+    batch.add_argument("--name", metavar="TEXT", help="of the batch (default: file name and date)")
+    batch.add_argument("--version", metavar="N", type=int, help="of the workflow (default: the published one)")
+    batch.add_argument("--profile", metavar="NAME", help="profile or pool of rows that name none (default: none)")
+    batch.add_argument(
+        "--max-concurrent", metavar="N", type=int, default=5, help="rows sent per interval (default: %(default)s)"
+    )
+    batch.add_argument(
+        "--batch-interval", metavar="S", type=float, default=60, help="seconds between groups (default: %(default)s)"
+    )
+    batch.add_argument(
+        "--start-at", metavar="TIME", help="when the first group is sent, like '2026-03-01 06:00' (default: at once)"
+    )
+    batch.add_argument("--timezone", metavar="ZONE", help="of --start-at, like Europe/Berlin (default: this machine's)")
+    ending = command.add_argument_group("what happens, and what comes out")
+    ending.add_argument("--dry-run", action="store_true", help="check everything, show the first rows; send nothing")
+    ending.add_argument(
+        "--wait",
+        choices=("triggered", "finished"),
+        help="until when to stay: all rows triggered, or all executions ended (default: finished with --output, "
+        "else triggered)",
+    )
+    ending.add_argument("--output", metavar="FILE", help="write the rows with what became of them there")
+    ending.add_argument("--strict", action="store_true", help="exit code 4 unless every row went well")
+    ending.add_argument("-q", "--quiet", action="store_true", help="print only the batch's id, and what goes wrong")
+    _add_store(ending)
+
+
+def _add_list(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--status", choices=[str(status) for status in BatchStatus], help="only those")
+    command.add_argument("--limit", metavar="N", type=_count, default=20, help="so many (default: %(default)s)")
+    command.add_argument("--json", action="store_true", help="for scripts")
+    _add_store(command)
+
+
+def _add_show(command: argparse.ArgumentParser) -> None:
+    command.add_argument("id", metavar="ID", help=_ID_HELP)
+    command.add_argument(
+        "--limit", metavar="N", type=_count, default=10, help="so many rows and log entries (default: %(default)s)"
+    )
+    command.add_argument("--json", action="store_true", help="for scripts")
+    _add_store(command)
+
+
+def _add_cancel(command: argparse.ArgumentParser) -> None:
+    command.add_argument("id", metavar="ID", help=_ID_HELP)
+    command.add_argument("--yes", action="store_true", help="do not ask; needed where there is no terminal")
+    _add_store(command)
+
+
+def _add_results(command: argparse.ArgumentParser) -> None:
+    command.add_argument("id", metavar="ID", help=_ID_HELP)
+    command.add_argument("--output", metavar="FILE", help="a CSV for spreadsheets (default: a table in the terminal)")
+    command.add_argument("--wait", action="store_true", help="first follow the executions until all have ended")
+    _add_store(command)
+
+
+def _add_platform(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--port", metavar="P", type=int, default=0, help="0: a free one (default: %(default)s)")
+    command.add_argument("--state", metavar="FILE", help="keeps executions and key (default: in memory)")
+
+
+def _add_store(command: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    command.add_argument(
+        "--store", metavar="FILE", help="the file of batches (default: BATCHKIT_STORE, else in the data folder)"
+    )
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
+    return number

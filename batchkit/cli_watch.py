@@ -1,0 +1,196 @@
+"""What the commands share: opening a workspace, finding a batch, following it, and stopping on Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import wait
+from contextlib import ExitStack, contextmanager, suppress
+
+from tqdm import tqdm
+
+from batchkit.batch import Batch
+from batchkit.core.lifecycle import BatchStatus
+from batchkit.core.record import BatchRecord
+from batchkit.core.waiting import Until
+from batchkit.errors import BatchError, BatchPaused, ConfigError, NotFoundError, StateError, StoreError
+from batchkit.targets.demo import SharedDemo
+from batchkit.terminal import Exit, Meter, visible, warn
+from batchkit.workspace import Workspace, data_folder, demo_target, is_configured
+
+__all__ = ["SIGNALS", "find", "follow", "follow_executions", "opened", "stop", "summary", "where_results"]
+
+#: what ends a command as Ctrl-C does
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+#: seconds between two looks at a batch
+_REFRESH = 0.2
+
+
+@contextmanager
+def opened(store: str | None, *, demo: bool = False) -> Iterator[Workspace]:
+    """A workspace on the platform the environment names; else, or with `demo`, on the demo platform of this machine."""
+    with ExitStack() as stack:
+        target = None
+        if demo or not is_configured():
+            target = demo_target(stack.enter_context(SharedDemo(data_folder())))
+        ws = stack.enter_context(Workspace(target, store=store))
+        stack.enter_context(_log_shown())
+        yield ws
+
+
+def find(ws: Workspace, text: str) -> Batch:
+    """The batch whose id is or begins with `text`. Raises NotFoundError, ConfigError for a beginning of several."""
+    everything = [record.id for record in ws.engine.call(ws.store.batches())]
+    found = [text] if text in everything else [each for each in everything if text and each.startswith(text)]
+    if not found:
+        raise NotFoundError(f"There is no batch {text!r} in {ws.store.label}. `batchkit list` shows those there are.")
+    if len(found) > 1:
+        raise ConfigError(f"{len(found)} batches begin with {text!r}: {', '.join(found[:5])}. Give more of the id.")
+    return ws.batch(found[0])
+
+
+def follow(ws: Workspace, batch: Batch, until: Until, *, quiet: bool = False) -> Exit:
+    """Show the progress until the batch is where `until` says; what stands in the way is told."""
+    waiting = ws.engine.submit(ws.engine.wait(batch.id, until))
+    try:
+        if not quiet:
+            with Meter(until) as meter:
+                while not waiting.done():
+                    meter.show(batch.record, ws.clock.now())
+                    wait([waiting], timeout=_REFRESH)
+                meter.show(batch.record, ws.clock.now(), last=True)
+        waiting.result()
+    except BatchError as error:
+        warn(_why_not(error, batch.record))
+        return Exit.STOPPED
+    except StoreError:
+        warn(f"Stopped, because the store failed. Once it works, go on with:  batchkit resume {batch.id}")
+        raise
+    return Exit.OK
+
+
+def follow_executions(ws: Workspace, batch: Batch) -> Exit:
+    """Show the progress until what was triggered has ended, also of a cancelled batch. Raises ConfigError."""
+    record = batch.record
+    if record.status.final and not record.progress.executions.open:
+        return Exit.OK
+    if not record.runner_alive:
+        # Another platform would never tell of them.
+        ws.check_runs_here(record)
+        if record.status is BatchStatus.PAUSED:
+            warn(f"batchkit: the batch is paused. {summary(record)}\nTo go on:  batchkit resume {batch.id}")
+            return Exit.STOPPED
+    if record.status is not BatchStatus.CANCELLED:
+        return follow(ws, batch, "finished")
+    ws.engine.call(ws.engine.attend(batch.id))
+    with Meter("finished") as meter:
+        while (record := batch.record).progress.executions.open:
+            meter.show(record, ws.clock.now())
+            time.sleep(_REFRESH)
+        meter.show(record, ws.clock.now(), last=True)
+    return Exit.OK
+
+
+def stop(ws: Workspace, batch: Batch | None) -> Exit:
+    """After Ctrl-C: pause what runs here, record what is under way, and say how to go on. A second leaves at once."""
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: os._exit(Exit.INTERRUPTED))
+    # Ctrl-C may have come before the new batch was known here.
+    running = ws.engine.active
+    if batch is None and running:
+        batch = ws.batch(running[0])
+    if batch is None:
+        warn("Interrupted. Nothing was sent.")
+    elif batch.id not in running:
+        warn(f"Interrupted. Batch {batch.id} is not run from here:  batchkit show {batch.id}")
+    else:
+        _pause(batch)
+    return Exit.INTERRUPTED
+
+
+def summary(batch: BatchRecord) -> str:
+    """How a batch went, in a sentence or two."""
+    progress = batch.progress
+    executions = progress.executions
+    text = f"{progress}."
+    if progress.left_out:
+        text += f" {progress.left_out:,} invalid rows were left out."
+    parts = [
+        f"{count:,} {word}"
+        for word, count in (
+            ("succeeded", executions.succeeded),
+            ("failed", executions.failed),
+            ("cancelled", executions.cancelled),
+            ("running", executions.running),
+            ("waiting for a person", executions.waiting),
+        )
+        if count
+    ]
+    return f"{text} Executions: {', '.join(parts)}." if parts else text
+
+
+def where_results(batch_id: str) -> str:
+    """How to get at the results, once the executions have ended."""
+    return f"batchkit results {batch_id} --wait --output results.csv"
+
+
+def _pause(batch: Batch) -> None:
+    record = batch.record
+    if record.status is BatchStatus.RUNNING:
+        with suppress(StateError):  # it ended just now
+            batch.pause()
+        record = batch.record
+        if record.progress.triggering:
+            warn(
+                f"Pausing. {record.progress.triggering:,} requests are on their way and waited for; "
+                "Ctrl-C again leaves at once."
+            )
+        while (record := batch.record).progress.triggering:
+            time.sleep(_REFRESH / 4)
+    if record.status is BatchStatus.PAUSED:
+        warn(f"Paused: {summary(record)} What was triggered goes on.\nTo go on:  batchkit resume {batch.id}")
+    elif record.status is BatchStatus.PENDING:
+        warn(f"Stopped before its start time; nothing was sent.\nTo go on:  batchkit resume {batch.id}")
+    else:
+        warn(f"Interrupted. The batch is {record.status}: {summary(record)}\nResults:  {where_results(batch.id)}")
+
+
+def _why_not(error: BatchError, batch: BatchRecord) -> str:
+    """Why the batch does not get where it was to get, and what to do."""
+    so_far = f"So far: {summary(batch)}"
+    if isinstance(error, BatchPaused):
+        return (
+            f"batchkit: the batch paused itself. {batch.reason}\n{so_far}\n"
+            f"Mend the cause, then go on:  batchkit resume {batch.id}"
+        )
+    if batch.status is BatchStatus.CANCELLED:
+        return f"batchkit: the batch was cancelled. {so_far}"
+    if batch.interrupted:
+        return f"batchkit: whoever ran the batch is gone. {so_far}\nTo continue it here:  batchkit resume {batch.id}"
+    return f"batchkit: {error}"
+
+
+class _Above(logging.Handler):
+    """Writes what the engine has to say on a line of its own, above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            tqdm.write(f"batchkit: {visible(record.getMessage())}", file=sys.stderr)
+
+
+@contextmanager
+def _log_shown() -> Iterator[None]:
+    """While inside, what the engine reports is shown, without tracebacks."""
+    logger = logging.getLogger("batchkit")
+    handler, propagates = _Above(logging.WARNING), logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagates

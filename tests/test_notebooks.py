@@ -1,0 +1,99 @@
+"""The notebooks, run from the first cell to the last by the tools people run them with."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+import batchkit as bk
+
+NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "scripted_run.ipynb"
+CHURCHES = """\
+street,postcode,city,country,agent profile
+Domplatz 1,50667,Köln,DE,Clerk A
+Münsterplatz 1,89073,Ulm,DE,
+Stephansplatz 3,1010,Wien,AT,Clerk B
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of one's own: for the data, the store, and what Jupyter keeps. No platform is configured."""
+    for name, folder in (("XDG_DATA_HOME", "data"), ("IPYTHONDIR", "ipython"), ("JUPYTER_RUNTIME_DIR", "runtime")):
+        monkeypatch.setenv(name, str(tmp_path / folder))
+    monkeypatch.setenv("BATCHKIT_STORE", str(tmp_path / "store.sqlite"))
+    monkeypatch.delenv("BATCHKIT_URL", raising=False)
+    monkeypatch.delenv("BATCHKIT_API_KEY", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def demo(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[bk.DemoPlatform]:
+    """A platform of the test's own, which the notebook is pointed to."""
+    with bk.DemoPlatform(duration=0.05, failure_share=0.0) as platform:
+        monkeypatch.setenv("BATCHKIT_URL", platform.url)
+        monkeypatch.setenv("BATCHKIT_API_KEY", platform.api_key)
+        yield platform
+
+
+def run(module: str, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *args], capture_output=True, text=True, check=False, timeout=180
+    )
+
+
+def papermill(*args: str, **parameters: object) -> subprocess.CompletedProcess[str]:
+    given: Sequence[str] = [text for name, value in parameters.items() for text in ("-p", name, str(value))]
+    return run("papermill", str(NOTEBOOK), "done.ipynb", "--no-progress-bar", *args, *given)
+
+
+def test_the_notebook_is_valid_names_its_parameters_and_holds_no_volatile_output() -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
+    assert tags.count(["parameters"]) == 1
+    for cell in notebook.cells:
+        if cell.get("outputs"):
+            assert cell.metadata.tags == ["nbval-check-output"]
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_its_stored_outputs_are_what_it_gives_without_any_set_up(home: Path) -> None:
+    done = run("pytest", "--nbval", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", str(NOTEBOOK))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed" in done.stdout
+
+
+def test_papermill_runs_it_with_a_file_of_ones_own(home: Path, demo: bk.DemoPlatform) -> None:
+    (home / "churches.csv").write_text(CHURCHES, "utf-8")
+    done = papermill(file="churches.csv", agent="Address checker", batch_interval=0, output="results.csv")
+    assert done.returncode == 0, done.stderr
+    assert sorted(execution["inputs"]["city"] for execution in demo.executions()) == ["Köln", "Ulm", "Wien"]
+    results = pd.read_csv(home / "results.csv", dtype=str, keep_default_na=False)
+    assert results["city"].tolist() == ["Köln", "Ulm", "Wien"]
+    assert results["execution_status"].tolist() == ["completed"] * 3
+    assert results["profile"].tolist() == ["Clerk A", "", "Clerk B"]
+    executed = json.loads((home / "done.ipynb").read_text("utf-8"))
+    assert demo.api_key not in json.dumps(executed)
+
+
+def test_jupyter_execute_runs_it(home: Path, demo: bk.DemoPlatform) -> None:
+    done = run("jupyter", "execute", str(NOTEBOOK), "--output", str(home / "done.ipynb"))
+    assert done.returncode == 0, done.stderr
+    assert len(demo.executions()) == 10
+
+
+def test_a_batch_that_does_not_come_to_its_end_fails_the_notebook(home: Path, demo: bk.DemoPlatform) -> None:
+    demo.faults.server_error(status=402)
+    done = papermill(batch_interval=0)
+    assert done.returncode != 0
+    assert "BatchPaused" in done.stderr
+    assert demo.executions() == []
