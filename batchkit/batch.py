@@ -132,14 +132,21 @@ class Batch:
         To be awaited in a notebook cell. Interrupting the cell ends the waiting, not the batch. Raises BatchError
         where waiting is in vain: the batch was cancelled, paused itself, was interrupted, or needs a decision.
         """
+        self._check_wait(until)
         waiting = self._engine.submit(self._engine.wait(self.id, until))
         await asyncio.shield(asyncio.wrap_future(waiting))
         return self
 
     def join(self, until: Until = "triggered") -> Batch:
         """The same as `wait`, for a plain script: blocks."""
+        self._check_wait(until)
         self._call(self._engine.wait(self.id, until))
         return self
+
+    def _check_wait(self, until: Until) -> None:
+        if until == "finished":
+            # Outcomes are asked of the target, and another target would never know them.
+            self._workspace.check_runs_here(self.record)
 
     # Views
 

@@ -108,6 +108,8 @@ def test_a_batch_of_another_target_is_not_run_here_and_the_target_is_named(tmp_p
     with bk.Workspace(bk.FunctionTarget(price), store=tmp_path / "s.sqlite") as other:
         with pytest.raises(bk.ConfigError, match="a scripted target"):
             other.batch(batch.id).take_over()
+        with pytest.raises(bk.ConfigError, match="a scripted target"):
+            other.batch(batch.id).join("finished")
         other.batch(batch.id).cancel()
 
 

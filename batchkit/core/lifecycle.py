@@ -69,7 +69,7 @@ ITEM_MOVES: dict[ItemStatus, frozenset[ItemStatus]] = {
 }
 
 _COMMANDS = {
-    BatchStatus.RUNNING: "resumed",
+    BatchStatus.RUNNING: "run",
     BatchStatus.PAUSED: "paused",
     BatchStatus.CANCELLED: "cancelled",
     BatchStatus.COMPLETED: "completed",
@@ -79,14 +79,14 @@ _COMMANDS = {
 def check_batch_move(current: BatchStatus, to: BatchStatus) -> None:
     """Raise StateError unless a batch may go from `current` to `to`."""
     if to not in BATCH_MOVES[current]:
-        allowed = ", ".join(sorted(BATCH_MOVES[current])) or "nothing: it has ended"
-        raise StateError(
-            f"A {current} batch cannot be {_COMMANDS.get(to, to)}. From {current} it can go to: {allowed}."
-        )
+        allowed = " or ".join(_COMMANDS.get(move, move) for move in sorted(BATCH_MOVES[current]))
+        way = f"It can be {allowed}." if allowed else "It has ended."
+        raise StateError(f"A {current} batch cannot be {_COMMANDS.get(to, to)}. {way}")
 
 
 def check_item_move(current: ItemStatus, to: ItemStatus) -> None:
     """Raise StateError unless a scheduled execution may go from `current` to `to`."""
     if to not in ITEM_MOVES[current]:
-        allowed = ", ".join(sorted(ITEM_MOVES[current])) or "nothing: it has ended"
-        raise StateError(f"A scheduled execution that is {current} cannot become {to}, only: {allowed}.")
+        allowed = " or ".join(sorted(ITEM_MOVES[current]))
+        way = f"It can become {allowed}." if allowed else "It stays so."
+        raise StateError(f"A scheduled execution that is {current} cannot become {to}. {way}")

@@ -32,7 +32,7 @@ from batchkit.core.request import ATTEMPT_KEY, BATCH_KEY, ITEM_KEY, TriggerReque
 from batchkit.core.target import TargetInfo
 from batchkit.errors import ConfigError, NotFoundError, TargetError
 from batchkit.targets import wire
-from batchkit.targets.connection import Answer, Connection, base_url
+from batchkit.targets.connection import Answer, Connection, base_url, is_loopback
 from batchkit.targets.reader import Reader
 from batchkit.targets.secret import Secret
 
@@ -103,7 +103,7 @@ class AsteroidTarget:
         self._info = TargetInfo(
             kind="asteroid",
             url=str(base),
-            account=hashlib.sha256(f"{base}\n{secret.reveal()}".encode()).hexdigest()[:12],
+            account=_account(base, secret),
             secret=secret.reference,
             label=label if label is not None else base.netloc.decode(),
         )
@@ -231,6 +231,12 @@ class AsteroidTarget:
             )
         status = wire.read_status(body.get("status")) or ExecutionStatus.QUEUED
         return Triggered(execution=Execution(id=identity, status=status))
+
+
+def _account(base: httpx.URL, secret: Secret) -> str:
+    """A hash that tells two accounts apart. On loopback the port says only where a server happens to listen."""
+    place = f"{base.scheme}://{base.host}" if is_loopback(base) else str(base)
+    return hashlib.sha256(f"{place}\n{secret.reveal()}".encode()).hexdigest()[:12]
 
 
 def _choose(versions: Sequence[WorkflowVersion], agent: Agent, number: int | None) -> WorkflowVersion | None:

@@ -75,7 +75,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.csv"
         write(path, rows, 0.0)
-        print(f"{rows:,} rows × 10 columns, {path.stat().st_size / 1e6:.0f} MB, {rounds} rounds; medians (least - most)")
+        size = path.stat().st_size / 1e6
+        print(f"{rows:,} rows × 10 columns, {size:.0f} MB, {rounds} rounds; medians (least - most)")
         runs = [{how: measured(how, str(path)) for how in ("pandas", "batchkit")} for _ in range(rounds)]
     names = {"pandas": "pandas.read_csv(dtype=str)", "batchkit": "read + map + validate"}
     for how, name in names.items():

@@ -996,6 +996,12 @@ def test_the_account_tells_keys_and_addresses_apart_and_gives_neither_away(key: 
     assert AsteroidTarget("https://one.example/", Secret(key)).info.account in accounts
 
 
+def test_the_account_of_a_server_on_this_machine_does_not_depend_on_its_port(key: str) -> None:
+    accounts = {AsteroidTarget(f"http://127.0.0.1:{port}", key).info.account for port in (8001, 8002)}
+    assert len(accounts) == 1
+    assert AsteroidTarget("http://127.0.0.1:8001", "another").info.account not in accounts
+
+
 # Addresses and settings
 
 
