@@ -152,6 +152,10 @@ def _parser() -> argparse.ArgumentParser:
         _add_store(command)
     _add_cancel(add("cancel", "cli_batches:cancel", "end a batch for good", _CANCEL))
     _add_results(add("results", "cli_batches:results", "show or write the rows with what became of them"))
+    _add_worker(add("worker", "cli_worker:worker", "run the batches that nobody runs, until told to stop", _WORKER))
+    backup = add("backup", "cli_worker:backup", "copy the file of batches, while they run", _BACKUP)
+    backup.add_argument("path", metavar="FILE", help="the copy; must not exist yet")
+    _add_store(backup)
     _add_platform(add("demo-platform", "cli_run:demo_platform", "serve the demo platform until Ctrl-C", _PLATFORM))
     return parser
 
@@ -174,6 +178,26 @@ _PLATFORM = """\
 Serve the demo platform as a process of its own, for trying things out and for
 tests. It prints the lines that point batchkit to it, and listens on this
 machine only."""
+
+
+_WORKER = """\
+Run batches in a process of its own, so that they outlive the notebook or terminal
+that made them: whatever is to run and has nobody to run it is taken over, within
+seconds of its process being gone. One line is printed for each event. SIGTERM or
+Ctrl-C: nothing more is sent, what is under way is recorded, and others may go on."""
+_BACKUP = """\
+Write a consistent copy of the file of batches, while others work with it. Copying
+the file itself would lose what is still in its log."""
+
+
+def _add_worker(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--function",
+        dest="reference",
+        metavar="MODULE:NAME",
+        help="run the batches of this Python function (default: those of the platform)",
+    )
+    _add_store(command)
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:

@@ -29,6 +29,7 @@ from batchkit.core.suggestion import suggest_mapping
 from batchkit.core.table import Table
 from batchkit.engine.kernel import KernelEngine
 from batchkit.errors import ConfigError, NotFoundError, ValidationError
+from batchkit.io.backup import copy_store
 from batchkit.io.clock import SystemClock
 from batchkit.io.store import SqlStore
 from batchkit.io.tables import read_csv
@@ -201,6 +202,10 @@ class Workspace:
         """The batch of that id, from any process on this store. Raises NotFoundError."""
         self.engine.call(self.store.batch(batch_id))
         return Batch(self, batch_id)
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Write a consistent copy of the store to a new file, while batches run. Raises StoreError."""
+        copy_store(Path(self.store.label), Path(path))
 
     def check_runs_here(self, record: BatchRecord) -> None:
         """Raise ConfigError unless this workspace's target is the one the batch was made for."""

@@ -24,12 +24,14 @@ ARROWS = {
     "testing": {"errors", "core"},
     "batch": {"errors", "core"},
     "workspace": {"errors", "core", "io", "targets", "engine", "batch"},
+    "worker": {"errors", "core", "workspace"},
     "ui": {"errors", "core", "io", "workspace", "batch"},
     "terminal": {"errors", "core"},
     "cli": {"errors", "core", "terminal"},
     "cli_watch": {"errors", "core", "targets", "workspace", "batch", "terminal"},
     "cli_batches": {"errors", "core", "io", "workspace", "batch", "terminal", "cli_watch"},
     "cli_run": {"errors", "core", "io", "targets", "workspace", "batch", "terminal", "cli_watch", "cli_batches"},
+    "cli_worker": {"errors", "core", "targets", "workspace", "terminal", "cli_watch", "worker"},
     "__main__": {"cli"},
 }
 #: what thinks must not look around or wait

@@ -71,7 +71,7 @@ class Secret:
         return text.replace(self.reveal(), _HIDDEN)
 
     def __repr__(self) -> str:
-        return f"Secret({self.reference or _HIDDEN})"
+        return f"Secret({getattr(self, 'reference', '') or _HIDDEN})"
 
     def __format__(self, spec: str) -> str:
         return format(repr(self), spec)

@@ -1,0 +1,144 @@
+"""`batchkit worker` and `batchkit backup`, as processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import batchkit as bk
+
+AGENT = bk.Agent(name="Filer", inputs=[bk.InputVariable("client", schema={"type": "string"}, required=True)])
+
+
+@pytest.fixture
+def demo() -> Iterator[bk.DemoPlatform]:
+    with bk.DemoPlatform(agents=[AGENT], duration=0.05, failure_share=0) as platform:
+        yield platform
+
+
+@pytest.fixture
+def start(demo: bk.DemoPlatform, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start `batchkit ARGS` on the demo platform and a store of the test's own."""
+    environment = os.environ | {
+        "BATCHKIT_URL": demo.url,
+        "BATCHKIT_API_KEY": demo.api_key,
+        "BATCHKIT_STORE": str(tmp_path / "runs.sqlite"),
+        "XDG_DATA_HOME": str(tmp_path / "data"),
+    }
+    started: list[subprocess.Popen[str]] = []
+
+    def starter(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "batchkit", *arguments]
+        with (tmp_path / f"out-{len(started)}.txt").open("w") as out:
+            process = subprocess.Popen(command, env=environment, stdout=out, stderr=subprocess.STDOUT, text=True)
+        started.append(process)
+        return process
+
+    yield starter
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def eventually(met: Callable[[], object], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def csv(path: Path, rows: int) -> Path:
+    path.write_text("\n".join(["client", *(f"client {n}" for n in range(rows))]))
+    return path
+
+
+def workspace(demo: bk.DemoPlatform, tmp_path: Path) -> bk.Workspace:
+    return bk.Workspace(bk.AsteroidTarget(demo.url, demo.api_key), store=tmp_path / "runs.sqlite")
+
+
+def test_a_worker_takes_over_from_a_killed_process_and_drains_on_sigterm(start, demo, tmp_path) -> None:
+    rows = csv(tmp_path / "rows.csv", 60)
+    killed = start("run", str(rows), "--agent", "Filer", "--max-concurrent", "2", "--batch-interval", "0.5")
+    eventually(lambda: demo.requests.count >= 4)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    worker = start("worker")
+    with workspace(demo, tmp_path) as ws:
+        [batch] = ws.batches()
+        before = batch.progress.triggered
+        eventually(lambda: batch.progress.triggered > before + 4)
+        assert batch.record.runner_alive
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=30) == 0
+        assert batch.interrupted
+        assert batch.progress.triggering == 0
+        said = (tmp_path / "out-1.txt").read_text()
+        assert f"{batch.id}  taken over: 'rows" in said
+        assert f"{batch.id}  left: another worker" in said
+        start("worker")
+        eventually(lambda: batch.status == "completed", 120)
+        by_server = Counter(execution["metadata"]["batchkit_item"] for execution in demo.executions())
+        assert by_server == Counter(str(item) for item in range(60))
+
+
+def test_a_worker_starts_a_batch_whose_notebook_is_gone_and_leaves_others_alone(start, demo, tmp_path) -> None:
+    rows = bk.read_csv(csv(tmp_path / "rows.csv", 3))
+    with workspace(demo, tmp_path) as ws:
+        agent = ws.agent()
+        checked = ws.validate(rows, ws.suggest_mapping(rows, agent), agent)
+        mine = ws.create_batch(checked, bk.BatchConfig(name="mine", start_at=ws.clock.now().replace(year=2999)))
+        start("worker")
+        time.sleep(3)
+        assert mine.record.runner == ws.engine.owner
+    with workspace(demo, tmp_path) as ws:
+        eventually(lambda: ws.batch(mine.id).record.runner_alive)
+        assert ws.batch(mine.id).status == "pending"
+
+
+def test_a_worker_says_once_what_it_cannot_run(start, demo, tmp_path) -> None:
+    rows = bk.read_csv(csv(tmp_path / "rows.csv", 3))
+    with bk.Workspace(bk.AsteroidTarget(demo.url, "another-key"), store=tmp_path / "runs.sqlite") as ws:
+        checked = bk.core.validation.validate(rows, bk.core.suggestion.suggest_mapping(rows.columns, AGENT), AGENT)
+        ws.target.profiles = ws.target.pools = _none  # the platform would refuse that key
+        ws.create_batch(checked, bk.BatchConfig(name="theirs", start_at="2999-01-01T00:00Z"))
+    start("worker")
+    said = tmp_path / "out-0.txt"
+    eventually(lambda: "not taken over" in said.read_text())
+    time.sleep(2.5)
+    assert said.read_text().count("not taken over") == 1
+
+
+async def _none() -> list[object]:
+    return []
+
+
+def test_a_backup_is_whole_while_a_batch_runs_and_overwrites_nothing(start, demo, tmp_path) -> None:
+    rows = bk.read_csv(csv(tmp_path / "rows.csv", 400))
+    with workspace(demo, tmp_path) as ws:
+        agent = ws.agent()
+        checked = ws.validate(rows, ws.suggest_mapping(rows, agent), agent)
+        batch = ws.create_batch(checked, bk.BatchConfig(name="b", max_concurrent=4, batch_interval=0))
+        assert start("backup", str(tmp_path / "copy.sqlite")).wait(timeout=60) == 0
+        again = start("backup", str(tmp_path / "copy.sqlite"))
+        assert again.wait(timeout=60) == 3
+        assert "overwrites nothing" in (tmp_path / "out-1.txt").read_text()
+        batch.join()
+    assert (tmp_path / "copy.sqlite").stat().st_mode & 0o777 == 0o600
+    with bk.Workspace(bk.AsteroidTarget(demo.url, demo.api_key), store=tmp_path / "copy.sqlite") as copy:
+        progress = copy.batch(batch.id).progress
+        items = copy.batch(batch.id).items()
+        assert progress.total == len(items) == 400
+        assert progress.triggered == (items["status"] == "triggered").sum()
+    with sqlite3.connect(tmp_path / "copy.sqlite") as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
