@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from collections.abc import Mapping as MappingLike
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -188,6 +188,12 @@ class Store(Protocol):
         counts say, renews the lease, and claims up to `claim` items due by `until` (None: now). `gate`: no later
         group starts before it (kept with a claim, or by itself where `claim` is 0). `reason`: what a running batch
         waits for, "" for nothing, None to leave what it says.
+        """
+
+    async def disclaim(self, lease: Lease, known: Collection[int]) -> int:
+        """Make pending what is claimed and not among `known`: claims whose acknowledgement was lost.
+
+        Nothing, if the lease is somebody else's now. Returns how many.
         """
 
     async def note(self, batch_id: str, seen: Sequence[tuple[int, Execution]]) -> int:

@@ -126,6 +126,8 @@ class Lease:
     #: seconds since `boot`, see Clock.boot
     expires: float
     boot: str
+    #: how long it holds without being renewed
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

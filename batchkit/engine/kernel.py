@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 from collections.abc import Coroutine
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
@@ -52,6 +53,7 @@ class KernelEngine:
         self._policy = policy or RetryPolicy()
         self._poll_seconds = poll_seconds
         self._runners: dict[str, tuple[Runner, asyncio.Task[None]]] = {}
+        self._attending: dict[str, asyncio.Lock] = {}
         self._changed: dict[str, asyncio.Event] = {}
         #: of the batches run here, what those who wait for them were last told
         self._told: dict[str, BatchRecord] = {}
@@ -139,8 +141,19 @@ class KernelEngine:
 
     async def attend(self, batch_id: str) -> bool:
         """Run the batch here, unless it is run already; False while another process's runner is alive."""
-        if batch_id in self._runners:
-            return True
+        async with self._attending.setdefault(batch_id, asyncio.Lock()):
+            return await self._is_attended(batch_id) or await self._start(batch_id)
+
+    async def _is_attended(self, batch_id: str) -> bool:
+        """Whether a runner of ours has the batch; one that has lost it is waited for."""
+        if batch_id not in self._runners:
+            return False
+        runner, task = self._runners[batch_id]
+        if runner.lost:
+            await asyncio.wait([task])
+        return not runner.lost
+
+    async def _start(self, batch_id: str) -> bool:
         can_look_up = self._target.can_look_up
         quarantine = self._target.total_timeout + self._target.listing_delay if can_look_up else None
         lease = await self._store.acquire(batch_id, self.owner, settle_after=quarantine)
@@ -164,26 +177,14 @@ class KernelEngine:
 
     async def pause(self, batch_id: str, actor: str) -> BatchRecord:
         """Pause; no request of this process starts after the call. Raises StateError."""
-        runner = self._runner(batch_id)
-        if runner is not None:
-            runner.hold()
-        try:
-            batch = await self._store.pause(batch_id, actor)
-        except BaseException:
-            if runner is not None:
-                runner.unhold()
-            raise
-        if runner is not None:
-            runner.hold_until_seen(batch.revision)
-        self._woken(batch)
-        return batch
+        return await self._stop(batch_id, self._store.pause(batch_id, actor))
 
     async def resume(self, batch_id: str, actor: str) -> BatchRecord:
         """Resume, here where nobody runs it. Raises StateError."""
         batch = await self._store.resume(batch_id, actor)
         runner = self._runner(batch_id)
         if runner is not None:
-            runner.unhold()
+            runner.trust()
         elif not batch.runner_alive:
             await self.attend(batch_id)
         self._woken(batch)
@@ -191,19 +192,7 @@ class KernelEngine:
 
     async def cancel(self, batch_id: str, actor: str) -> BatchRecord:
         """Cancel; no request of this process starts after the call. Raises StateError."""
-        runner = self._runner(batch_id)
-        if runner is not None:
-            runner.hold()
-        try:
-            batch = await self._store.cancel(batch_id, actor)
-        except BaseException:
-            if runner is not None:
-                runner.unhold()
-            raise
-        if runner is not None:
-            runner.hold_until_seen(batch.revision)
-        self._woken(batch)
-        return batch
+        return await self._stop(batch_id, self._store.cancel(batch_id, actor))
 
     async def cancel_items(self, batch_id: str, ids: list[int], actor: str) -> ItemChange:
         """Cancel pending items."""
@@ -231,11 +220,29 @@ class KernelEngine:
             changed = self._changed.setdefault(batch_id, asyncio.Event())
             changed.clear()
             batch = await self._store.batch(batch_id)
+            if batch_id in self._runners:
+                # Its lease may have lapsed while the machine slept; the runner renews it.
+                batch = replace(batch, runner_alive=True)
             if is_reached(batch, until, can_look_up=self._target.can_look_up):
                 return batch
             if batch.status.final and not batch.runner_alive:
                 await self.attend(batch_id)
             await self._clock.wait(changed, self._poll_seconds)
+
+    async def _stop(self, batch_id: str, command: Coroutine[Any, Any, BatchRecord]) -> BatchRecord:
+        """The batch after `command`; no request of this process starts from now on, unless it is refused."""
+        runner = self._runner(batch_id)
+        if runner is not None:
+            runner.hold()
+        revision = 0
+        try:
+            batch = await command
+            revision = batch.revision
+        finally:
+            if runner is not None:
+                runner.release(revision)
+        self._woken(batch)
+        return batch
 
     def _runner(self, batch_id: str) -> Runner | None:
         runner, _ = self._runners.get(batch_id, (None, None))
@@ -251,7 +258,9 @@ class KernelEngine:
         self._notify(batch)
 
     def _notify(self, batch: BatchRecord) -> None:
-        told, self._told[batch.id] = self._told.get(batch.id), batch
+        told = self._told.get(batch.id)
+        if batch.id in self._runners:
+            self._told[batch.id] = batch
         # Only what can end a wait: reading the store again for each answer would slow the answers down.
         if told is not None and _news(told) == _news(batch):
             return

@@ -32,11 +32,12 @@ _LEAD_SECONDS = 0.2
 _MOST_READY = 100
 #: outcomes wait this long for the rest of their group, so that one commit records them all
 _LINGER_SECONDS = 0.05
-#: no request starts on a lease with less than this left
-_LEASE_MARGIN = 2.0
+#: no request starts on a lease with less than this share of it left
+_LEASE_MARGIN = 2 / 15
 #: after the store failed, it is tried again this often
 _STORE_RETRY_SECONDS = 1.0
 _LOOKED_UP_AT_ONCE = 100
+_NOT_SENT = "It was not sent: the batch was paused or stopped first, or the target asked to wait."
 
 
 class Runner:
@@ -56,7 +57,8 @@ class Runner:
     ) -> None:
         self.batch_id = lease.batch_id
         self._lease = lease
-        self._lost = False
+        #: another runner has taken over
+        self.lost = False
         self._store = store
         self._target = target
         self._clock = clock
@@ -65,19 +67,24 @@ class Runner:
         self._on_change = on_change
         self._follower = Follower(lease.batch_id, store=store, target=target, clock=clock, on_note=self.wake)
         self._wakeup = asyncio.Event()
-        self._held = False
-        #: from this revision of the batch on, the store says itself what `_held` stands for
-        self._held_revision: int | None = None
+        #: commands under way that stop it
+        self._holds = 0
+        #: from this revision of the batch on, the store says itself what they decided
+        self._held_revision = 0
         self._closing = False
         self._batch: BatchRecord | None = None
         #: claimed, not yet sent
         self._ready: deque[Claim] = deque()
-        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: dict[asyncio.Task[None], Claim] = {}
         #: what became of attempts, not yet recorded
         self._outbox: list[ItemOutcome] = []
         self._first_outcome = 0.0
+        #: a claim failed in the store, and may have been recorded all the same
+        self._unsure = False
         #: seconds since boot before which no group starts; sleeping counts, changes of the wall clock do not
         self._gate = 0.0
+        #: seconds since boot before which the target wants nothing to be sent
+        self._quiet_until = 0.0
         #: the same as a time, where it is still to be recorded
         self._gate_at: datetime | None = None
         #: when what is ready may be sent, on the monotonic clock
@@ -91,23 +98,25 @@ class Runner:
         self._settling: asyncio.Task[None] | None = None
         self._no_settling_before = 0.0
 
+    @property
+    def _held(self) -> bool:
+        return bool(self._holds) or self._batch is None or self._batch.revision < self._held_revision
+
     # Commands, from the same loop
 
     def hold(self) -> None:
-        """No request starts from here on; what is claimed and unsent goes back to pending."""
-        self._held = True
-        self._held_revision = None
+        """No request starts until `release`; what is claimed and unsent goes back to pending."""
+        self._holds += 1
         self._give_back()
 
-    def hold_until_seen(self, revision: int) -> None:
-        """The command behind `hold` is in the store as `revision`; what is seen there from then on decides."""
-        self._held_revision = revision
+    def release(self, revision: int = 0) -> None:
+        """The command behind `hold` is in the store as `revision` (0: it failed); from there on the store decides."""
+        self._holds -= 1
+        self._held_revision = max(self._held_revision, revision)
         self.wake()
 
-    def unhold(self) -> None:
-        """Requests may start again."""
-        self._held = False
-        self._held_revision = None
+    def trust(self) -> None:
+        """A person resumed the batch: what the target answered before does not count any more."""
         self._health.reset()
         self.wake()
 
@@ -140,6 +149,7 @@ class Runner:
             if self._waits_for_group():
                 await self._clock.wait(self._wakeup, self._linger())
                 return True
+            quiet_until = self._quiet_until
             tick = await self._visit()
         except StoreError as error:
             logger.warning("%s: %s", self.batch_id, error)
@@ -151,18 +161,27 @@ class Runner:
         self._take_note(tick)
         if tick.claimed:
             self._ready.extend(tick.claimed)
-            self._release_in(self._delay_of_ready())
-        if self._lost or self._is_over(tick.batch):
+            if self._quiet_until == quiet_until:
+                self._release_in(self._delay_of_ready())
+            else:
+                # While the store was claiming, the target asked to wait.
+                self._give_back()
+        if self.lost or self._is_over(tick.batch):
             return False
         await self._clock.wait(self._wakeup, self._rest(tick.batch))
         return True
 
     async def _visit(self) -> Tick:
         """Record outcomes and claim what is due, in one transaction."""
+        if self._unsure:
+            known = [*self._sending.values(), *self._ready, *self._outbox]
+            await self._store.disclaim(self._lease, [each.item for each in known])
+            self._unsure = False
         outcomes, self._outbox = self._outbox, []
         pause, self._pause = self._pause, ""
         limit = self._claimable()
-        until, gate = self._slot() if limit else (None, self._gate_at)
+        gate_at, self._gate_at = self._gate_at, None
+        until, gate = self._slot() if limit else (None, gate_at)
         try:
             tick = await self._store.tick(
                 self._lease,
@@ -176,8 +195,9 @@ class Runner:
         except StoreError:
             # Not acknowledged: recorded when the store works again, and nothing is sent before that.
             self._outbox, self._pause, self._batch = outcomes + self._outbox, pause, None
+            self._gate_at = self._gate_at or gate_at
+            self._unsure = bool(limit)
             raise
-        self._gate_at = None
         return tick
 
     def _news(self) -> str | None:
@@ -191,12 +211,10 @@ class Runner:
     def _take_note(self, tick: Tick) -> None:
         before, self._batch = self._batch, tick.batch
         if tick.lease is None:
-            self._lost = True
+            self.lost = True
             logger.warning("%s: another runner has taken over", self.batch_id)
             return
         self._lease = tick.lease
-        if self._held_revision is not None and tick.batch.revision >= self._held_revision:
-            self._held, self._held_revision = False, None
         if before is not None and (before.status, tick.batch.status) == (BatchStatus.PAUSED, BatchStatus.RUNNING):
             self._health.reset()
         if before != tick.batch:
@@ -308,8 +326,9 @@ class Runner:
             return
         room = batch.pace.max_concurrent - len(self._sending) if batch.pace.batch_interval == 0 else len(self._ready)
         for _ in range(min(room, len(self._ready))):
-            task = asyncio.get_running_loop().create_task(self._send(self._ready.popleft()))
-            self._sending.add(task)
+            claim = self._ready.popleft()
+            task = asyncio.get_running_loop().create_task(self._send(claim))
+            self._sending[task] = claim
             task.add_done_callback(self._sent)
 
     def _delay_of_ready(self) -> float:
@@ -320,10 +339,10 @@ class Runner:
     def _give_back(self) -> None:
         """What is ready is not sent after all."""
         while self._ready:
-            self._put(self._ready.popleft(), NotSent(message="It was not sent: the batch was paused or stopped first."))
+            self._put(self._ready.popleft(), NotSent(message=_NOT_SENT))
 
     def _sent(self, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
+        del self._sending[task]
         if self._batch is not None and self._batch.pace.batch_interval == 0:
             self._release()
         # An answer that changes nothing yet waits for the others without a visit of its own.
@@ -350,10 +369,11 @@ class Runner:
     def _may_send(self) -> bool:
         """Asked right before each request."""
         running = self._batch is not None and self._batch.status is BatchStatus.RUNNING
-        if self._held or self._closing or self._lost or self._pause or not running:
+        if self._held or self._closing or self.lost or self._pause or not running:
             return False
         boot_id, now = self._clock.boot()
-        return self._lease.boot == boot_id and self._lease.expires - _LEASE_MARGIN > now
+        lasts = self._lease.boot == boot_id and self._lease.expires - _LEASE_MARGIN * self._lease.seconds > now
+        return lasts and now >= self._quiet_until
 
     def _space_out(self) -> None:
         """Keep the next group one interval from this request, whatever the wall clock does."""
@@ -381,7 +401,8 @@ class Runner:
         if decision.pause:
             self._pause = decision.pause
         if decision.wait:
-            self._gate = max(self._gate, seconds + decision.wait)
+            self._quiet_until = max(self._quiet_until, seconds + decision.wait)
+            self._gate = max(self._gate, self._quiet_until)
             self._gate_at = self._clock.now() + timedelta(seconds=decision.wait)
             self._reason = f"{decision.reason} Next try at {self._gate_at:%H:%M:%S} UTC."
             logger.info("%s: nothing is sent for %.1f s. %s", self.batch_id, decision.wait, decision.reason)

@@ -3,50 +3,61 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import errno
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from batchkit.errors import StoreError
 from batchkit.io import schema
+from batchkit.io.store_files import MOUNTS, StoreFiles
 
 __all__ = ["Database"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
-#: seconds SQLite waits for another process's transaction
-_BUSY_TIMEOUT = 5.0
-_NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "fuse.sshfs", "ncpfs", "ceph"})
+_PERMISSIONS = "The file cannot be written. Check its permissions and its folder's, or name another store."
+_FULL = "The disk is full. Free some space; what was recorded so far is safe."
+_DAMAGED = "The file is damaged. Restore it from a backup, or name another store."
 _ADVICE = {
-    "locked": "Another process holds it. batchkit tries again; if it stays so, find who has the file open.",
-    "full": "The disk is full. Free some space; what was recorded so far is safe.",
-    "readonly": "The file cannot be written. Check its permissions, or name another store.",
-    "unable to open": "Check that the folder exists and may be written, or name another store.",
-    "malformed": "The file is damaged. Restore it from a backup, or name another store.",
-    "not a database": "The file is not a batchkit store. Name another one.",
-    "disk i/o": "The disk reports an error, or the file was moved while open.",
+    sqlite3.SQLITE_BUSY: "Another process holds it. batchkit tries again; if it stays so, find who has the file open.",
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_READONLY: _PERMISSIONS,
+    sqlite3.SQLITE_CANTOPEN: _PERMISSIONS,
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: "The file is not a batchkit store. Name another one.",
+    sqlite3.SQLITE_IOERR: "Check the disk and your quota on it; batchkit tries again.",
 }
+#: how the driver says that a text is none
+_NO_TEXT = "Could not decode to UTF-8"
+#: after these the connection is as good as before; after any other error nobody knows, and it is opened anew
+_HARMLESS = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL})
 
 
 class Database:
     """One SQLite file, reached from one thread, so that its transactions queue up in order.
 
-    A write is one BEGIN IMMEDIATE … COMMIT with synchronous=FULL: when it returns, it is on the disk.
+    A write is one BEGIN IMMEDIATE … COMMIT with synchronous=FULL: when it returns, it is on the disk. One that
+    raises may have happened all the same.
+    busy_timeout: seconds to wait for another process's transaction. mounts: the list of mounted file systems.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, busy_timeout: float = 5.0, mounts: Path = MOUNTS) -> None:
         self.path = path
+        self._busy_timeout = busy_timeout
+        self._files = StoreFiles(path, mounts)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batchkit-store")
         self._engine: Engine | None = None
-        self._inode: int | None = None
+        #: SQLite's count of changes to the tables' form
+        self._form: int | None = None
         self._ended = False
 
     def __repr__(self) -> str:
@@ -61,14 +72,14 @@ class Database:
         return await self._run(lambda: self._transaction(work, args, kwargs, read=True))
 
     async def aclose(self) -> None:
-        """Close the file; a later call opens it again."""
-        await self._run(self._dispose)
+        """Close the file; a later call opens it again, or what is then in its place."""
+        await self._run(self._close)
 
     def shutdown(self) -> None:
         """Close the file and end the thread; no call may follow, but another of this one."""
         if not self._ended:
             self._ended = True
-            self._thread.submit(self._dispose).result()
+            self._thread.submit(self._close).result()
             self._thread.shutdown()
 
     async def _run(self, work: Callable[[], T]) -> T:
@@ -78,58 +89,130 @@ class Database:
         try:
             engine = self._open()
             with engine.connect().execution_options(batchkit_read=read) as connection, connection.begin():
-                return work(connection, *args, **kwargs)
+                if not read:
+                    self._check_form(connection)
+                result = work(connection, *args, **kwargs)
+            # What was written into a file that is no longer there is not recorded.
+            self._check_files()
+            return result
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            if _code(error) not in _HARMLESS:
+                self._disconnect()
             raise self._explained(error) from error
+        except (ValueError, OverflowError) as error:
+            if isinstance(error, UnicodeEncodeError):
+                raise
+            raise StoreError(f"The store {self.path} holds what batchkit did not write: {error}. {_DAMAGED}") from error
 
     def _open(self) -> Engine:
+        if self._files.known:
+            self._check_files()
         if self._engine is not None:
-            self._check_still_there()
             return self._engine
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _refuse_network_file_system(self.path.parent)
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        if not self._files.known:
+            self._files.create()
         engine = create_engine(
-            f"sqlite+pysqlite:///{self.path}",
+            URL.create("sqlite+pysqlite", database=str(self.path)),
             poolclass=StaticPool,
-            connect_args={"isolation_level": None, "timeout": _BUSY_TIMEOUT, "check_same_thread": False},
+            connect_args={"isolation_level": None, "timeout": self._busy_timeout, "check_same_thread": False},
         )
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin)
         try:
-            with engine.connect().execution_options(batchkit_read=True) as connection, connection.begin():
-                current = schema.is_current(connection)
-            if not current:
-                with engine.connect() as connection, connection.begin():
-                    schema.migrate(connection)
+            self._form = self._migrated(engine)
+            self._files.remember()
         except BaseException:
             engine.dispose()
             raise
-        self._inode = self.path.stat().st_ino
         self._engine = engine
         return engine
 
-    def _check_still_there(self) -> None:
-        # SQLite goes on writing into a file that was deleted under it, and all of it is lost.
+    def _migrated(self, engine: Engine) -> int:
+        """Bring the tables to this version's form, and return its count."""
         try:
-            same = self.path.stat().st_ino == self._inode
-        except FileNotFoundError:
-            same = False
-        if not same:
+            with engine.connect().execution_options(batchkit_read=True) as connection, connection.begin():
+                current = schema.is_current(connection)
+                form = _form(connection)
+            if not current:
+                with engine.connect() as connection, connection.begin():
+                    schema.migrate(connection)
+                    form = _form(connection)
+        except StoreError as error:
+            raise StoreError(f"{self.path}: {error}") from error
+        return form
+
+    def _check_form(self, connection: Connection) -> None:
+        """Raise StoreError if another version of batchkit has changed the tables since they were opened."""
+        form = _form(connection)
+        if form != self._form:
+            if not schema.is_current(connection):
+                raise StoreError(
+                    f"The store {self.path} was brought to the form of another version of batchkit while it was in "
+                    "use. Nothing more is sent. Install that version here, too, and start this process or kernel anew."
+                )
+            self._form = form
+
+    def _check_files(self) -> None:
+        """Raise StoreError unless the files are those that were opened."""
+        if self._files.gone:
+            # SQLite goes on writing into a file that was deleted under it, and all of it is lost.
+            self._let_go()
             raise StoreError(
                 f"The store {self.path} was deleted or replaced while it was in use. Nothing more is sent. "
-                "Put the file back, or start a new workspace."
+                "Put the file back, or close this workspace and make a new one."
+            )
+        if self._engine is not None and self._files.stripped:
+            self._let_go()
+            raise StoreError(
+                f"The file {self.path.name}-wal or -shm beside the store {self.path} was deleted while it was in use. "
+                "What was recorded is safe, and batchkit opens the store anew. Leave these files alone."
             )
 
-    def _dispose(self) -> None:
+    def _let_go(self) -> None:
+        """Close files that were moved or deleted, with all that was recorded in the database itself.
+
+        Of a log that still lies there nothing is left: SQLite would take it for that of the next database at the path.
+        """
+        # What another log holds is described by the same index, and would be taken for ours.
+        if self._engine is not None and not self._files.log_replaced:
+            borrowed = self._engine.raw_connection()
+            with closing(borrowed), suppress(sqlite3.Error):
+                borrowed.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
 
+    def _close(self) -> None:
+        self._disconnect()
+        self._files.forget()
+
     def _explained(self, error: Exception) -> StoreError:
-        cause = str(getattr(error, "orig", None) or error)
-        advice = next((text for sign, text in _ADVICE.items() if sign in cause.lower()), "")
+        cause: object = getattr(error, "orig", None) or error
+        code = _code(error)
+        if isinstance(cause, OSError):
+            advice = _FULL if cause.errno == errno.ENOSPC else _PERMISSIONS
+        elif code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and self._files.full:
+            advice = _FULL
+        else:
+            advice = _ADVICE.get(code or 0, "")
+        if str(cause).startswith(_NO_TEXT):
+            # the bytes themselves help nobody
+            cause, advice = _NO_TEXT, _DAMAGED
         return StoreError(f"The store {self.path} failed: {cause}. {advice}".rstrip())
+
+
+def _code(error: BaseException) -> int | None:
+    """SQLite's code for an error, None for another one's."""
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
+    # the bits above say more than is asked here
+    return None if code is None else int(code) & 0xFF
+
+
+def _form(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("PRAGMA schema_version").scalar_one())
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
@@ -141,24 +224,3 @@ def _begin(connection: Connection) -> None:
     # A deferred transaction that turns into a write fails at once, whatever the busy timeout says.
     read = connection.get_execution_options().get("batchkit_read", False)
     connection.exec_driver_sql("BEGIN" if read else "BEGIN IMMEDIATE")
-
-
-def _refuse_network_file_system(folder: Path) -> None:
-    """Raise StoreError where `folder` lies on a network file system; SQLite's WAL does not work there."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text("utf-8", "surrogateescape").splitlines()
-    except OSError:
-        return
-    kind, longest = "", -1
-    target = str(folder.resolve())
-    for line in mounts:
-        _, point, name, *_ = line.split(" ")
-        point = point.replace("\\040", " ")
-        inside = target == point or target.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= longest:
-            kind, longest = name, len(point)
-    if kind in _NETWORK_FILE_SYSTEMS:
-        raise StoreError(
-            f"The store folder {folder} is on a network file system ({kind}), where SQLite can lose data. "
-            "Name a store on a local disk, for example with BATCHKIT_STORE."
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -13,12 +14,20 @@ from batchkit.core.record import Lease
 from batchkit.io.ledger import log, shift
 from batchkit.io.schema import batches, items
 
-__all__ = ["LEASE_SECONDS", "RENEW_BELOW", "acquire_lease", "doubt_unfinished", "is_held", "release_lease"]
+__all__ = [
+    "LEASE_SECONDS",
+    "acquire_lease",
+    "disclaim_unknown",
+    "doubt_unfinished",
+    "is_held",
+    "needs_renewal",
+    "release_lease",
+]
 
-#: how long a lease holds without being renewed
+#: how long a lease holds without being renewed, unless a store is told otherwise
 LEASE_SECONDS = 15.0
-#: a lease with less than this left is renewed
-RENEW_BELOW = 10.0
+#: a lease with less than this share of it left is renewed
+_RENEW_BELOW = 2 / 3
 
 
 def is_held(batch: Row[Any], lease: Lease) -> bool:
@@ -26,13 +35,23 @@ def is_held(batch: Row[Any], lease: Lease) -> bool:
     return bool(batch.runner == lease.owner and batch.epoch == lease.epoch)
 
 
-def acquire_lease(connection: Connection, batch: Row[Any], owner: str, boot: tuple[str, float]) -> Lease | None:
+def needs_renewal(batch: Row[Any], lease: Lease, boot: tuple[str, float]) -> bool:
+    """Whether `lease`, which is the batch's, is to be made longer."""
+    boot_id, now = boot
+    return bool(batch.lease_boot != boot_id or batch.lease_expires - now <= _RENEW_BELOW * lease.seconds)
+
+
+def acquire_lease(
+    connection: Connection, batch: Row[Any], owner: str, boot: tuple[str, float], seconds: float
+) -> Lease | None:
     """Take the batch's lease with a new epoch, or None while somebody else's is alive."""
     boot_id, now = boot
     alive = batch.runner and batch.lease_boot == boot_id and batch.lease_expires > now
     if alive and batch.runner != owner:
         return None
-    lease = Lease(batch_id=batch.id, owner=owner, epoch=batch.epoch + 1, expires=now + LEASE_SECONDS, boot=boot_id)
+    lease = Lease(
+        batch_id=batch.id, owner=owner, epoch=batch.epoch + 1, expires=now + seconds, boot=boot_id, seconds=seconds
+    )
     connection.execute(
         update(batches)
         .where(batches.c.id == batch.id)
@@ -50,10 +69,34 @@ def release_lease(connection: Connection, lease: Lease) -> None:
     )
 
 
+def disclaim_unknown(connection: Connection, batch: Row[Any], known: Collection[int]) -> int:
+    """Make pending what is claimed and not among the items `known` to the holder of the lease; returns how many."""
+    changed = connection.execute(
+        update(items)
+        .where(
+            items.c.batch_id == batch.id,
+            items.c.status == ItemStatus.TRIGGERING,
+            items.c.position.not_in(known),
+        )
+        .values(status=ItemStatus.PENDING)
+    ).rowcount
+    shift(connection, batch.id, Counter({"n_triggering": -changed, "n_pending": changed}))
+    return changed
+
+
 def doubt_unfinished(
     connection: Connection, batch: Row[Any], settle_at: datetime | None, gate: datetime, now: datetime
 ) -> int:
-    """Put what a former runner left unfinished in doubt; returns how many. No group starts before `gate` then."""
+    """Put what a former runner left unfinished in doubt; returns how many. No group starts before `gate` then.
+
+    settle_at: when it may be looked up, and with it what was in doubt for want of a runner that can look up.
+    """
+    if settle_at is not None:
+        connection.execute(
+            update(items)
+            .where(items.c.batch_id == batch.id, items.c.status == ItemStatus.IN_DOUBT, items.c.settle_at.is_(None))
+            .values(settle_at=settle_at)
+        )
     changed = connection.execute(
         update(items)
         .where(items.c.batch_id == batch.id, items.c.status == ItemStatus.TRIGGERING)

@@ -65,19 +65,24 @@ _STATES = select(items.c.position, items.c.status, items.c.attempt, items.c.exec
 def record_outcomes(connection: Connection, batch: Row[Any], outcomes: Sequence[ItemOutcome]) -> Counter[str]:
     """Record what became of attempts, whatever the batch's state; returns by how much its counters move.
 
-    An outcome of an older attempt changes nothing.
+    An outcome of an older attempt changes nothing. Of two for the same attempt, one that names an execution counts.
     """
     positions = [outcome.item for outcome in outcomes]
     rows = connection.execute(_STATES, {"b_batch": batch.id, "b_positions": positions}).all()
     current = {row.position: row for row in rows}
-    begun: list[dict[str, Any]] = []
-    found: list[dict[str, Any]] = []
-    settled: list[dict[str, Any]] = []
-    moves: Counter[str] = Counter()
+    news: dict[int, ItemOutcome] = {}
     for outcome in outcomes:
         row = current[outcome.item]
         if row.attempt != outcome.attempt or not _still_open(row.status, outcome):
             continue
+        if outcome.item not in news or isinstance(outcome.outcome, Triggered):
+            news[outcome.item] = outcome
+    begun: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
+    settled: list[dict[str, Any]] = []
+    moves: Counter[str] = Counter()
+    for outcome in news.values():
+        row = current[outcome.item]
         key = {"b_batch": batch.id, "b_position": outcome.item}
         if isinstance(outcome.outcome, Triggered):
             to = ItemStatus.TRIGGERED

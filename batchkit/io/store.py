@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Mapping as MappingLike
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,11 +29,15 @@ _ID_ALPHABET = "23456789bcdfghjkmnpqrstvwxz"
 
 
 class SqlStore:
-    """Implements `core.ports.Store` over SQLAlchemy Core."""
+    """Implements `core.ports.Store` over SQLAlchemy Core.
 
-    def __init__(self, path: str | Path, clock: Clock) -> None:
+    lease_seconds: how long a runner keeps its batch without a sign of life; the same in all processes of one store.
+    """
+
+    def __init__(self, path: str | Path, clock: Clock, *, lease_seconds: float = leases.LEASE_SECONDS) -> None:
         self._database = Database(Path(path).expanduser().absolute())
         self._clock = clock
+        self._lease_seconds = lease_seconds
 
     def __repr__(self) -> str:
         return f"<SqlStore {self.label!r}>"
@@ -160,7 +164,7 @@ class SqlStore:
 
         def work(connection: Connection) -> Lease | None:
             batch = reading.find_batch(connection, batch_id)
-            lease = leases.acquire_lease(connection, batch, owner, boot)
+            lease = leases.acquire_lease(connection, batch, owner, boot, self._lease_seconds)
             if lease is not None:
                 settle_at = None if settle_after is None else now + timedelta(seconds=settle_after)
                 gate = now + timedelta(seconds=batch.batch_interval)
@@ -202,6 +206,15 @@ class SqlStore:
             pause=pause,
             reason=reason,
         )
+
+    async def disclaim(self, lease: Lease, known: Collection[int]) -> int:
+        """Make claims pending again that their runner never heard of."""
+
+        def work(connection: Connection) -> int:
+            batch = reading.find_batch(connection, lease.batch_id)
+            return leases.disclaim_unknown(connection, batch, known) if leases.is_held(batch, lease) else 0
+
+        return await self._database.write(work)
 
     async def note(self, batch_id: str, seen: Sequence[tuple[int, Execution]]) -> int:
         """Write down what became of executions."""

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.record import Claim, ItemOutcome, Lease, Tick
 from batchkit.core.request import TriggerRequest
-from batchkit.io.leases import LEASE_SECONDS, RENEW_BELOW, is_held
+from batchkit.io.leases import is_held, needs_renewal
 from batchkit.io.ledger import log
 from batchkit.io.outcomes import record_outcomes
 from batchkit.io.reading import batch_of, find_batch, profile_of
@@ -47,7 +47,7 @@ _NEXT_SETTLE = select(func.min(items.c.settle_at)).where(
 def look(connection: Connection, lease: Lease, now: datetime, boot: tuple[str, float]) -> Tick | None:
     """What a visit without outcomes and claims would bring back; None if it would have to write."""
     batch = find_batch(connection, lease.batch_id)
-    if is_held(batch, lease) and (batch.lease_expires - boot[1] <= RENEW_BELOW or _moves_by_itself(batch, now)):
+    if is_held(batch, lease) and (needs_renewal(batch, lease, boot) or _moves_by_itself(batch, now)):
         return None
     return _tick(connection, batch, lease, boot)
 
@@ -71,7 +71,7 @@ def visit(
     values: dict[str, Any] = {}
     claims: list[Claim] = []
     if is_held(before, lease):
-        values |= _renewed(before, boot) | _waiting(before, reason) | _standing(connection, before, now, pause)
+        values |= _renewed(before, lease, boot) | _waiting(before, reason) | _standing(connection, before, now, pause)
         status = values.get("status", before.status)
         if claim and status == BatchStatus.RUNNING:
             claims = _claim(connection, before, claim, until or now, now)
@@ -88,11 +88,11 @@ def _moves_by_itself(batch: Row[Any], now: datetime) -> bool:
     return batch.status == BatchStatus.RUNNING and not (batch.n_pending + batch.n_triggering + batch.n_in_doubt)
 
 
-def _renewed(batch: Row[Any], boot: tuple[str, float]) -> dict[str, Any]:
+def _renewed(batch: Row[Any], lease: Lease, boot: tuple[str, float]) -> dict[str, Any]:
     boot_id, now = boot
-    if batch.lease_boot == boot_id and batch.lease_expires - now > RENEW_BELOW:
+    if not needs_renewal(batch, lease, boot):
         return {}
-    return {"lease_boot": boot_id, "lease_expires": now + LEASE_SECONDS}
+    return {"lease_boot": boot_id, "lease_expires": now + lease.seconds}
 
 
 def _waiting(batch: Row[Any], reason: str | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ can go on without it, and a TargetError where it cannot.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -35,6 +36,8 @@ __all__ = [
 
 #: seconds; a target that asks for longer is asked again after this
 _LONGEST_WAIT = 3600.0
+#: by the standard a whole number; some servers are more exact
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _DECODER = json.JSONDecoder(parse_constant=lambda _: None)
@@ -171,7 +174,7 @@ def read_retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     A date counts from the server's own clock where the answer has its date, else from `now`.
     """
     text = headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit():
+    if _SECONDS.fullmatch(text):
         return min(float(text), _LONGEST_WAIT)
     until = _http_date(text)
     if until is None:

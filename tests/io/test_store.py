@@ -253,6 +253,61 @@ def test_what_a_dead_runner_left_is_in_doubt_for_the_next_one(run) -> None:
     run(scenario)
 
 
+def test_an_outcome_reported_twice_in_one_visit_counts_once(run) -> None:
+    async def scenario(shop: Shop) -> None:
+        batch_id = await shop.batch(3)
+        lease = await shop.lease(batch_id)
+        await shop.store.tick(lease, claim=3)
+        unknown = NotSent(message="The target knows nothing of it.")
+        outcomes = [
+            shop.outcome(0, triggered(0)),
+            shop.outcome(0, triggered(0)),
+            shop.outcome(1, unknown),
+            shop.outcome(1, triggered(1)),
+            shop.outcome(2, triggered(2)),
+            shop.outcome(2, unknown),
+        ]
+        await shop.store.tick(lease, outcomes=outcomes)
+        assert [item.status for item in await shop.store.items(batch_id)] == ["triggered"] * 3
+        await counted(shop, batch_id)
+
+    run(scenario)
+
+
+def test_rows_in_doubt_that_nobody_could_look_up_are_looked_up_by_whoever_can(run) -> None:
+    async def scenario(shop: Shop) -> None:
+        batch_id = await shop.batch(2)
+        await shop.store.tick(await shop.lease(batch_id, "dead"), claim=1)
+        shop.clock.sleep(60)
+        assert await shop.store.acquire(batch_id, "one that cannot look up", settle_after=None) is not None
+        shop.clock.sleep(60)
+        assert await shop.store.acquire(batch_id, "one that can", settle_after=10.0) is not None
+        assert await shop.store.doubtful(batch_id, 10) == []
+        await shop.clock.advance(10)
+        assert [item.item for item in await shop.store.doubtful(batch_id, 10)] == [0]
+
+    run(scenario)
+
+
+def test_the_length_of_a_lease_is_the_stores(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        shop = Shop(tmp_path / "s.sqlite")
+        shop.store = SqlStore(shop.path, shop.clock, lease_seconds=3.0)
+        batch_id = await shop.batch(1)
+        lease = await shop.lease(batch_id)
+        assert (lease.expires - shop.clock.boot()[1], lease.seconds) == (3.0, 3.0)
+        for seconds, renewed in ((0.9, False), (0.2, True)):
+            await shop.clock.advance(seconds)
+            tick = await shop.store.tick(lease)
+            assert tick.lease is not None
+            assert (tick.lease.expires > lease.expires) is renewed
+        await shop.clock.advance(3.1)
+        assert not (await shop.store.batch(batch_id)).runner_alive
+        shop.store.shutdown()
+
+    asyncio.run(scenario())
+
+
 def test_outcomes_are_recorded_whoever_holds_the_lease_and_whatever_the_batch_became(run) -> None:
     async def scenario(shop: Shop) -> None:
         batch_id = await shop.batch()
