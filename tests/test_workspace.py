@@ -287,3 +287,28 @@ def test_a_script_that_does_not_wait_is_told_what_it_left(tmp_path: Path) -> Non
     assert "'Forgotten'" in done.stderr
     assert "batch.join()" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_two_workspaces_on_one_store_in_one_process_and_a_third_outside(tmp_path: Path) -> None:
+    """Closing a descriptor of the file by ourselves would drop the locks of the other workspace's connection."""
+    store = tmp_path / "s.sqlite"
+    outside = f"""
+        import batchkit as bk
+        from batchkit.testing import ScriptedTarget
+        with bk.Workspace(ScriptedTarget(), store={str(store)!r}) as ws:
+            for batch in ws.batches(status="running"):
+                batch.cancel()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(outside)]
+    with bk.Workspace(ScriptedTarget(), store=store) as one, bk.Workspace(ScriptedTarget(), store=store) as two:
+        one.batches()
+        two.batches()
+        subprocess.run(command, check=True)
+        assert (tmp_path / "s.sqlite-wal").exists()
+        batch = one.create_batch(checked(one, 400), bk.BatchConfig(name="b", max_concurrent=1, batch_interval=0.05))
+        subprocess.run(command, check=True)
+        assert batch.status == "cancelled"
+        assert two.batch(batch.id).status == "cancelled"
+        sent = batch.progress.triggered
+        time.sleep(0.5)
+        assert batch.progress.triggered == sent < 400

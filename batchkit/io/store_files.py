@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 
 from batchkit.errors import StoreError
 
@@ -21,6 +23,8 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 #: less than this and a write may find no room, bytes
 _NEARLY_FULL = 1 << 16
 _LOG, _INDEX = "-wal", "-shm"
+#: held from making a file to closing it, so that SQLite cannot have it open meanwhile
+_creating = Lock()
 
 
 class StoreFiles:
@@ -40,7 +44,9 @@ class StoreFiles:
         path = Path(os.path.realpath(self._path))
         self._refuse_network_file_system(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # Only a file that is new is opened here: to close one drops every lock that SQLite holds on it in this process.
+        with _creating, suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
     def remember(self) -> None:
         """These are the files, as they are now."""
