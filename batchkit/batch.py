@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
+import numpy as np
 import pandas as pd
 
 from batchkit.core import results
@@ -15,7 +16,7 @@ from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.progress import Progress
 from batchkit.core.record import BatchRecord, ItemChange, ItemRecord
 from batchkit.core.waiting import Until
-from batchkit.errors import BatchInterrupted
+from batchkit.errors import BatchInterrupted, ConfigError
 
 if TYPE_CHECKING:
     from batchkit.core.ports import Store
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Batch"]
 
 T = TypeVar("T")
+#: one item, several, or a frame as of `items()`
+Items = int | Iterable[int] | pd.DataFrame
 
 #: items read from the store at a time
 _PAGE = 20_000
@@ -112,16 +115,17 @@ class Batch:
                 batch_id=self.id,
             )
 
-    def cancel_items(self, items: int | Iterable[int]) -> ItemChange:
+    def cancel_items(self, items: Items) -> ItemChange:
         """Cancel single pending items, by `item` as in `items()`; says which were not pending any more."""
         return self._call(self._engine.cancel_items(self.id, _ids(items), self._actor))
 
-    def reschedule_items(self, items: int | Iterable[int], at: datetime | str) -> ItemChange:
+    def reschedule_items(self, items: Items, at: datetime | str) -> ItemChange:
         """Move single pending items to the first free slots at or after `at` (aware, or text with an offset)."""
         return self._call(self._engine.reschedule_items(self.id, _ids(items), aware(at), self._actor))
 
-    def settle(self, items: int | Iterable[int], choice: Literal["retry", "skip"]) -> ItemChange:
+    def settle(self, items: Items, choice: Literal["retry", "skip"]) -> ItemChange:
         """Decide items in doubt: "retry" sends them again (they may have run), "skip" leaves them."""
+        _one_of("choice", choice, ("retry", "skip"))
         return self._call(self._engine.settle_items(self.id, _ids(items), choice, self._actor))
 
     # Waiting
@@ -144,6 +148,7 @@ class Batch:
         return self
 
     def _check_wait(self, until: Until) -> None:
+        _one_of("until", until, get_args(Until))
         if until == "finished":
             # Outcomes are asked of the target, and another target would never know them.
             self._workspace.check_runs_here(self.record)
@@ -162,6 +167,8 @@ class Batch:
         status: only those. after, limit: the next `limit` items after item `after`.
         """
         chosen = [status] if isinstance(status, str) else list(status)
+        for one in chosen:
+            _one_of("status", one, list(ItemStatus))
         key = None if after is None else (after,)
         page = self._store.items(self.id, statuses=[ItemStatus(one) for one in chosen], after=key, limit=limit)
         return results.items_frame(self._call(page))
@@ -215,6 +222,20 @@ class Batch:
         return self._workspace.engine.call(work)
 
 
-def _ids(items: int | Iterable[int]) -> list[int]:
-    chosen = [items] if isinstance(items, int) else list(items)
-    return [int(item) for item in chosen]
+def _ids(items: object) -> list[int]:
+    """The numbers of items: one, several, or a frame with a column `item`. Raises ConfigError for anything else."""
+    if isinstance(items, pd.DataFrame) and "item" in items:
+        items = items["item"]
+    chosen = [items] if isinstance(items, int | np.integer) else items
+    numbers: list[Any] = [chosen]
+    if isinstance(chosen, Iterable) and not isinstance(chosen, str | bytes):
+        numbers = list(chosen)
+    for number in numbers:
+        if isinstance(number, bool | np.bool_) or not isinstance(number, int | np.integer):
+            raise ConfigError(f"An item is a whole number, as in the column `item` of batch.items(), not {number!r}.")
+    return [int(number) for number in numbers]
+
+
+def _one_of(what: str, value: object, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{what} must be one of {', '.join(map(repr, map(str, allowed)))}, not {value!r}.")

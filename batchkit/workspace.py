@@ -25,6 +25,7 @@ from batchkit.core.names import did_you_mean
 from batchkit.core.ports import Clock, Store, Target
 from batchkit.core.profile import AgentProfile, ProfilePool
 from batchkit.core.record import BatchRecord, NewBatch
+from batchkit.core.schedule import plan
 from batchkit.core.suggestion import suggest_mapping
 from batchkit.core.table import Table
 from batchkit.engine.kernel import KernelEngine
@@ -100,6 +101,10 @@ class Workspace:
         Without a name: the target's only agent. Raises NotFoundError with near matches, ConfigError if a name is
         shared by several agents.
         """
+        if name is not None:
+            _require(name, str, "name", "an agent's name or id")
+        if version is not None and (isinstance(version, bool) or not isinstance(version, int)):
+            raise ConfigError(f"version must be a whole number, not {version!r}.")
         return self.engine.call(self._agent(name, version))
 
     def profiles(self) -> list[AgentProfile]:
@@ -114,6 +119,7 @@ class Workspace:
 
     def suggest_mapping(self, table: Table | pd.DataFrame, agent: Agent) -> Mapping:
         """The mapping saved for this agent and header, else one by matching names."""
+        _require(agent, Agent, "agent", "ws.agent(name) gives one")
         columns = _table(table).columns
         saved = self.engine.call(self.store.mapping(agent.id, header_fingerprint(columns)))
         return suggest_mapping(columns, agent) if saved is None else Mapping.from_dict(saved).restored(columns)
@@ -139,6 +145,8 @@ class Workspace:
 
         invalid: what invalid rows do: "block" the batch, or "drop" out of it. Raises MappingError, TableError.
         """
+        _require(agent, Agent, "agent", "ws.agent(name) gives one")
+        _require(mapping, Mapping, "mapping", "ws.suggest_mapping(table, agent) gives one")
         # Here and not above: it brings jsonschema, which beside Jupyter takes a second to import.
         from batchkit.core.validation import validate
 
@@ -151,8 +159,14 @@ class Workspace:
 
         Raises ValidationError where rows block it, ConfigError where the version or the profile does not exist.
         """
+        from batchkit.core.validation import Validation
+
+        _require(checked, Validation, "checked", "ws.validate(table, mapping, agent) gives one")
+        _require(config, BatchConfig, "config", 'for example bk.BatchConfig(name="March permits")')
         if not checked.ok:
             raise ValidationError(_blocking(checked))
+        start = config.start_at or self.clock.now()
+        plan(checked.counts.valid, config.pace, start)
         agent = self._pinned_agent(checked, config)
         profile = resolve_profile(config.default_profile, self.profiles(), self.pools())
         table = checked.table
@@ -163,7 +177,7 @@ class Workspace:
             version=agent.version,
             target=self.target.info,
             pace=config.pace,
-            start_at=config.start_at or self.clock.now(),
+            start_at=start,
             default_profile=profile,
             columns=table.columns,
             mapping=checked.mapping.to_dict(),
@@ -194,7 +208,7 @@ class Workspace:
         self, *, agent: Agent | None = None, status: BatchStatus | str | Iterable[BatchStatus | str] = ()
     ) -> list[Batch]:
         """The store's batches, newest first, whoever runs them; `status`: only those."""
-        statuses = [BatchStatus(one) for one in ([status] if isinstance(status, str) else status)]
+        statuses = [_status(one) for one in ([status] if isinstance(status, str) else status)]
         found = self.engine.call(self.store.batches(agent_id=None if agent is None else agent.id, statuses=statuses))
         return [Batch(self, record.id) for record in found]
 
@@ -304,6 +318,18 @@ def _default_target(demo: SharedDemo | None) -> Target:
         return AsteroidTarget()
     print(_DEMO_NOTICE, file=sys.stderr)
     return demo_target(demo)
+
+
+def _require(value: object, kind: type, name: str, advice: str) -> None:
+    if not isinstance(value, kind):
+        shown = repr(value) if isinstance(value, str | int | float) else type(value).__name__
+        raise ConfigError(f"{name} must be a {kind.__name__}, not {shown}: {advice}.")
+
+
+def _status(status: BatchStatus | str) -> BatchStatus:
+    if status not in list(BatchStatus):
+        raise ConfigError(f"There is no status {status!r}; there are {', '.join(BatchStatus)}.")
+    return BatchStatus(status)
 
 
 def _user() -> str:

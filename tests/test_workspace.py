@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import textwrap
@@ -312,3 +313,62 @@ def test_two_workspaces_on_one_store_in_one_process_and_a_third_outside(tmp_path
         sent = batch.progress.triggered
         time.sleep(0.5)
         assert batch.progress.triggered == sent < 400
+
+
+def test_a_pending_batch_is_not_resumed_into_starting_early(ws: bk.Workspace) -> None:
+    batch = ws.create_batch(checked(ws), bk.BatchConfig(name="b", start_at="2999-01-01T00:00Z"))
+    with pytest.raises(bk.StateError, match="starts by itself at 2999-01-01"):
+        batch.resume()
+    with pytest.raises(bk.StateError, match="It can be cancelled or resumed"):
+        batch.pause()
+    batch.cancel()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda ws, batch: batch.join("done"),
+        lambda ws, batch: batch.settle(0, "perhaps"),
+        lambda ws, batch: batch.cancel_items("12"),
+        lambda ws, batch: batch.cancel_items([7.9]),
+        lambda ws, batch: batch.cancel_items(True),
+        lambda ws, batch: batch.cancel_items(None),
+        lambda ws, batch: batch.items(status="foo"),
+        lambda ws, batch: ws.batches(status="foo"),
+        lambda ws, batch: batch.reschedule_items(0, datetime.max.replace(tzinfo=UTC)),
+        lambda ws, batch: ws.validate(pd.DataFrame({"value": ["1"]}), bk.Mapping(("value",)), "Agent"),
+        lambda ws, batch: ws.suggest_mapping(pd.DataFrame({"value": ["1"]}), "Agent"),
+        lambda ws, batch: ws.create_batch(checked(ws), {"name": "x"}),
+        lambda ws, batch: ws.create_batch(NOW, checked(ws)),
+        lambda ws, batch: ws.agent(5),
+        lambda ws, batch: ws.agent("Agent", "3"),
+        lambda ws, batch: bk.Mapping({"value": bk.Input("value")}),
+        lambda ws, batch: ws.create_batch(
+            checked(ws),
+            bk.BatchConfig(name="b", start_at="8990-01-01T00:00Z", batch_interval=31_536_000 * 9, max_concurrent=1),
+        ),
+    ],
+)
+def test_a_wrong_argument_is_told_in_a_sentence_and_changes_nothing(ws: bk.Workspace, call) -> None:
+    batch = ws.create_batch(checked(ws), bk.BatchConfig(name="b", start_at="2999-01-01T00:00Z"))
+    with pytest.raises((bk.ConfigError, bk.MappingError)) as caught:
+        call(ws, batch)
+    assert str(caught.value).endswith(".")
+    assert [one.id for one in ws.batches()] == [batch.id]
+    assert batch.progress.pending == 3
+
+
+def test_items_are_chosen_by_number_by_series_and_by_frame(ws: bk.Workspace) -> None:
+    batch = ws.create_batch(checked(ws, 6), bk.BatchConfig(name="b", start_at="2999-01-01T00:00Z"))
+    items = batch.items()
+    assert batch.cancel_items(items["item"].iloc[5]).done == (5,)
+    assert batch.cancel_items(items["item"].iloc[:2]).done == (0, 1)
+    assert batch.cancel_items(items.iloc[2:4]).done == (2, 3)
+
+
+def test_objects_are_written_as_json(ws: bk.Workspace, tmp_path: Path) -> None:
+    batch = ws.create_batch(checked(ws), NOW)
+    batch.join("finished")
+    bk.write_csv(batch.results(), tmp_path / "results.csv")
+    written = pd.read_csv(tmp_path / "results.csv")
+    assert [json.loads(text) for text in written["result"]] == batch.results()["result"].tolist()

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from batchkit.core.names import did_you_mean
 from batchkit.core.profile import AgentProfile, ProfilePool, ProfileRef, profile_refs
-from batchkit.core.schedule import Pace
+from batchkit.core.schedule import LAST_YEAR, Pace
 from batchkit.errors import ConfigError, NotFoundError
 
 __all__ = ["BatchConfig", "aware", "resolve_profile"]
@@ -100,7 +100,9 @@ def aware(value: datetime | str, timezone: str | None = None, *, what: str = "Th
     try:
         utc = moment.astimezone(UTC)
     except OverflowError:
-        raise ConfigError(f"{what} {value} is out of range; use a date between the years 2 and 9998.") from None
+        utc = datetime.max.replace(tzinfo=UTC)
+    if not 2 <= utc.year <= LAST_YEAR:
+        raise ConfigError(f"{what} {value} is out of range; use a date between the years 2 and {LAST_YEAR}.")
     return datetime.combine(utc.date(), utc.time(), UTC)
 
 

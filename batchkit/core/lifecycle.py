@@ -68,18 +68,18 @@ ITEM_MOVES: dict[ItemStatus, frozenset[ItemStatus]] = {
     ItemStatus.REFUSED: frozenset(),
 }
 
+#: what a user does to bring a batch there; the other moves it makes by itself
 _COMMANDS = {
-    BatchStatus.RUNNING: "run",
+    BatchStatus.RUNNING: "resumed",
     BatchStatus.PAUSED: "paused",
     BatchStatus.CANCELLED: "cancelled",
-    BatchStatus.COMPLETED: "completed",
 }
 
 
 def check_batch_move(current: BatchStatus, to: BatchStatus) -> None:
     """Raise StateError unless a batch may go from `current` to `to`."""
     if to not in BATCH_MOVES[current]:
-        allowed = " or ".join(_COMMANDS.get(move, move) for move in sorted(BATCH_MOVES[current]))
+        allowed = " or ".join(_COMMANDS[move] for move in sorted(BATCH_MOVES[current]) if move in _COMMANDS)
         way = f"It can be {allowed}." if allowed else "It has ended."
         raise StateError(f"A {current} batch cannot be {_COMMANDS.get(to, to)}. {way}")
 

@@ -152,6 +152,11 @@ class Mapping:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.columns, str | MappingLike):
+            raise MappingError(
+                "A Mapping is made of the columns' names: Mapping(table.columns).set(column, field), "
+                "or ws.suggest_mapping(table, agent)."
+            )
         columns = tuple(self.columns)
         if len(set(columns)) < len(columns):
             twice = sorted({name for name in columns if columns.count(name) > 1})

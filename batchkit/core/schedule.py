@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from batchkit.errors import ConfigError
 
 __all__ = [
+    "LAST_YEAR",
     "TOLERANCE",
     "Pace",
     "Plan",
@@ -29,6 +30,9 @@ __all__ = [
 
 #: a group may start this much late before later slots move; the slack of the rate rule
 TOLERANCE = timedelta(milliseconds=250)
+
+#: nothing is due later than in this year, so that times can be added up without leaving the calendar
+LAST_YEAR = 9000
 
 #: intervals shorter than this are not worth a new schedule when one is missed: the later slots simply move
 _SHORTEST_MISS = timedelta(seconds=5)
@@ -71,9 +75,18 @@ class Plan:
 
 
 def plan(count: int, pace: Pace, start: datetime) -> Plan:
-    """Return how many groups `count` rows make and when the last one is due."""
+    """Return how many groups `count` rows make and when the last one is due. Raises ConfigError if that is too far."""
     groups = -(-count // pace.max_concurrent)
-    return Plan(groups=groups, start=start, last_group=start + max(0, groups - 1) * pace.interval)
+    try:
+        last = start + max(0, groups - 1) * pace.interval
+    except OverflowError:
+        last = datetime.max.replace(tzinfo=start.tzinfo)
+    if last.year > LAST_YEAR:
+        raise ConfigError(
+            f"The last of {groups:,} groups would be due after the year {LAST_YEAR}. Start earlier, or use a shorter "
+            "batch_interval or a higher max_concurrent."
+        )
+    return Plan(groups=groups, start=start, last_group=last)
 
 
 def execute_times(count: int, pace: Pace, start: datetime) -> list[datetime]:

@@ -174,7 +174,7 @@ class Runner:
     async def _visit(self) -> Tick:
         """Record outcomes and claim what is due, in one transaction."""
         if self._unsure:
-            known = [*self._sending.values(), *self._ready, *self._outbox]
+            known: list[Claim | ItemOutcome] = [*self._sending.values(), *self._ready, *self._outbox]
             await self._store.disclaim(self._lease, [each.item for each in known])
             self._unsure = False
         outcomes, self._outbox = self._outbox, []

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, and_, func, select, update
 from batchkit.core.lifecycle import BatchStatus, ItemStatus, check_batch_move
 from batchkit.core.record import ItemChange
 from batchkit.core.schedule import Pace, free_slots
-from batchkit.errors import NotFoundError
+from batchkit.errors import NotFoundError, StateError
 from batchkit.io.ledger import log, shift
 from batchkit.io.reading import find_batch
 from batchkit.io.schema import items, microseconds
@@ -39,6 +39,10 @@ def pause_batch(connection: Connection, batch_id: str, now: datetime, actor: str
 def resume_batch(connection: Connection, batch_id: str, now: datetime, actor: str) -> None:
     """paused → running, the pending items staggered from now. Raises StateError."""
     batch = find_batch(connection, batch_id)
+    if batch.status == BatchStatus.PENDING:
+        raise StateError(
+            f"A pending batch cannot be resumed: it starts by itself at {batch.start_at:%Y-%m-%d %H:%M:%S} UTC."
+        )
     check_batch_move(BatchStatus(batch.status), BatchStatus.RUNNING)
     moved = stagger_from(connection, batch, now)
     shift(connection, batch_id, Counter(), status=BatchStatus.RUNNING, reason="", revision=batch.revision + 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 import os
 import re
 import secrets
@@ -60,7 +61,8 @@ def write_csv(
 ) -> None:
     """Write a frame as a CSV for spreadsheets: UTF-8 with a byte order mark, CRLF, formulas neutralized.
 
-    index: whether the index becomes the first column or columns. Missing cells become empty, others `str()`.
+    index: whether the index becomes the first column or columns. Missing cells become empty, objects and lists
+    JSON, others `str()`.
     A file is replaced only once the new one is complete, and keeps its permissions. An open text file has an
     encoding of its own and gets no mark. Raises ExportError where a path cannot be written.
     """
@@ -137,8 +139,15 @@ def _pieces(frame: pd.DataFrame) -> Iterator[str]:
     yield _lines([[neutralize(str(name)) for name in frame.columns]])
     for start in range(0, len(frame), _ROWS_AT_ONCE):
         rows = frame.iloc[start : start + _ROWS_AT_ONCE]
-        columns = [list(map(neutralize, cell_texts(rows.iloc[:, i]))) for i in range(rows.shape[1])]
+        columns = [list(map(neutralize, cell_texts(_json_for_objects(rows.iloc[:, i])))) for i in range(rows.shape[1])]
         yield _lines(zip(*columns, strict=True))
+
+
+def _json_for_objects(column: pd.Series) -> pd.Series:
+    """The column with what a target returned as an object or a list written as JSON, which others can read."""
+    if column.dtype != object or not column.map(lambda cell: isinstance(cell, dict | list)).any():
+        return column
+    return column.map(lambda cell: json.dumps(cell, ensure_ascii=False) if isinstance(cell, dict | list) else cell)
 
 
 def _lines(rows: Iterable[Iterable[str]]) -> str:

@@ -142,7 +142,7 @@ def test_a_config_can_be_changed_by_replace_and_compared() -> None:
 
 @settings(deadline=None)
 @given(
-    st.datetimes(datetime.fromisoformat("0002-01-02"), datetime.fromisoformat("9998-12-30")),
+    st.datetimes(datetime.fromisoformat("0002-01-02"), datetime.fromisoformat("9000-12-30")),
     st.sampled_from(["UTC", "America/New_York", "Asia/Kathmandu"]),
 )
 def test_local_text_means_that_time_in_that_zone_or_is_refused(moment: datetime, name: str) -> None:

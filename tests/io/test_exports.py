@@ -119,7 +119,7 @@ class TestContent:
         write_csv(pd.DataFrame({"ä": ["é", 'a "b", c']}), buffer)
         assert buffer.getvalue() == b'\xef\xbb\xbf\xc3\xa4\r\n\xc3\xa9\r\n"a ""b"", c"\r\n'
 
-    def test_missing_cells_are_empty_and_others_their_text(self) -> None:
+    def test_missing_cells_are_empty_objects_json_and_others_their_text(self) -> None:
         frame = pd.DataFrame(
             {
                 "n": pd.array([1, None], dtype="Int64"),
@@ -129,7 +129,8 @@ class TestContent:
                 "b": [True, False],
             }
         )
-        assert written(frame) == ("n,f,t,o,b\r\n1,-1.5,2026-01-02 00:00:00+00:00,{'a': [1]},True\r\n,,,,False\r\n")
+        row = '1,-1.5,2026-01-02 00:00:00+00:00,"{""a"": [1]}",True'
+        assert written(frame) == f"n,f,t,o,b\r\n{row}\r\n,,,,False\r\n"
 
     def test_names_are_neutralized_too(self) -> None:
         assert written(pd.DataFrame({"=x": ["@y"], 3: ["z"]})) == "'=x,3\r\n'@y,z\r\n"
