@@ -96,12 +96,24 @@ def record_outcomes(connection: Connection, batch: Row[Any], outcomes: Sequence[
         else:
             to = _settled_status(batch, outcome)
             settled.append(key | _settled_values(connection, batch, outcome, to, row.execute_at))
+        if row.status == ItemStatus.IN_DOUBT:
+            _log_settled(connection, batch, outcome, to)
         moves[f"n_{row.status}"] -= 1
         moves[f"n_{to}"] += 1
     for statement, values in ((_BEGUN, begun), (_FOUND, found), (_SETTLE, settled)):
         if values:
             connection.execute(statement, values)
     return moves
+
+
+def _log_settled(connection: Connection, batch: Row[Any], outcome: ItemOutcome, to: ItemStatus) -> None:
+    """Tell how the doubt ended, for whoever asks later what became of the row."""
+    if isinstance(outcome.outcome, Triggered):
+        said = f"It was triggered: execution {outcome.outcome.execution.id}."
+    else:
+        said = outcome.outcome.message
+    if to is not ItemStatus.IN_DOUBT:
+        log(connection, batch.id, outcome.at, "batchkit", "settled", said, outcome.item)
 
 
 def note_executions(connection: Connection, batch_id: str, seen: Sequence[tuple[int, Execution]]) -> int:

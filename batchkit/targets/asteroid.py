@@ -43,6 +43,8 @@ _KEY_REFERENCE = "env:BATCHKIT_API_KEY"
 _HEADER = "X-Asteroid-Agents-Api-Key"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _ROOT = ("agents", "v2")
+#: seconds until an execution is sure to be listed: by the platform, and by a server on this machine
+_LISTED, _LISTED_AT_HOME = 120.0, 2.0
 #: taken off `since`, because the platform's "created after" may exclude the very moment
 _MARGIN = timedelta(seconds=1)
 
@@ -54,7 +56,8 @@ class AsteroidTarget:
 
     url: None means the environment variable BATCHKIT_URL, or else the platform itself. api_key: None means
     BATCHKIT_API_KEY; a `Secret` with a reference lets another process take a batch over.
-    total_timeout, connect_timeout: seconds. listing_delay: seconds until the platform is sure to list an execution.
+    total_timeout, connect_timeout: seconds. listing_delay: seconds until the platform is sure to list an execution;
+    None means 120, an assumption, and 2 for a server on this machine.
     header: what carries the key. on_capacity_limit: "queue" has the platform queue a row it has no room for, "reject"
     makes it say 429. retry_delays: seconds before a *fetch* is tried again; a trigger never is.
     Raises ConfigError for what cannot work, and for http:// to another machine.
@@ -71,7 +74,7 @@ class AsteroidTarget:
         label: str | None = None,
         total_timeout: float = 60.0,
         connect_timeout: float = 10.0,
-        listing_delay: float = 120.0,
+        listing_delay: float | None = None,
         header: str = _HEADER,
         on_capacity_limit: Literal["reject", "queue"] = "reject",
         max_connections: int = 512,
@@ -85,6 +88,8 @@ class AsteroidTarget:
             raise ConfigError(f"header={header!r} is not the name of an HTTP header, such as {_HEADER}.")
         if on_capacity_limit not in ("reject", "queue"):
             raise ConfigError(f"on_capacity_limit must be 'reject' or 'queue', not {on_capacity_limit!r}.")
+        if listing_delay is None:
+            listing_delay = _LISTED_AT_HOME if is_loopback(base) else _LISTED
         if listing_delay < 0:
             raise ConfigError(f"listing_delay must be 0 or more seconds, not {listing_delay:g}.")
         self._connection = Connection(

@@ -248,6 +248,8 @@ def test_what_a_dead_runner_left_is_in_doubt_for_the_next_one(run) -> None:
         await shop.store.tick(lease, outcomes=found)
         states = [item.status for item in await shop.store.items(batch_id)]
         assert states == ["triggered", "pending", "in_doubt", "pending", "pending"]
+        assert [event.kind for event in await shop.store.events(batch_id, item=0)] == ["settled"]
+        assert (await shop.store.events(batch_id, item=1))[-1].message == "unknown"
         await counted(shop, batch_id)
 
     run(scenario)
