@@ -18,6 +18,7 @@ from batchkit.io.dialect import Text
 from batchkit.io.grammar import Grammar, Record, count_lines, read_record
 from batchkit.io.problems import LISTED, Problems, excerpt
 from batchkit.io.survey import MANY_LINES
+from batchkit.io.swallowed import add_swallowed, swallowed_lines
 
 __all__ = ["Place", "Sound", "read_carefully"]
 
@@ -169,7 +170,8 @@ class _Reading:
             return match.end()
         if match := self.sound.match(data, start, end):
             stop = match.end()
-            if count_lines(data, start, stop) < MANY_LINES:
+            lines = count_lines(data, start, stop)
+            if lines < 2 or (lines < MANY_LINES and not self._suspicious(start, stop)):
                 self._keep(data[start:stop])
                 after = stop + 2 if data[stop : stop + 2] == b"\r\n" else min(stop + 1, end)
                 self._pass(start, after)
@@ -183,6 +185,10 @@ class _Reading:
                 self._keep(self.grammar.delimiter.join(b'"' + c.replace(b'"', b'""') + b'"' for c in record.cells))
         self._pass(start, record.end)
         return record.end
+
+    def _suspicious(self, start: int, stop: int) -> bool:
+        """Whether a record of several lines has delimiters enough for one of its cells to have swallowed rows."""
+        return self.columns > 1 and self.data.count(self.grammar.delimiter, start, stop) >= 2 * (self.columns - 1)
 
     def _pass(self, start: int, stop: int, *, anchor: bool = False) -> None:
         """Count a record by its lines."""
@@ -230,13 +236,20 @@ class _Reading:
             if cell is not None:
                 text = cell[:200].decode("utf-8", "ignore")
                 self.problems.add(kind, row=self.row, line=self.line, actual=excerpt(text))
-        for cell in record.cells:
-            lines = count_lines(cell, 0, len(cell)) + 1
-            if lines > MANY_LINES and record.unclosed is None:
-                text = cell[:200].decode("utf-8", "ignore")
-                self.problems.add(
-                    "cell_with_many_lines", row=self.row, line=self.line, expected=excerpt(text), actual=lines
-                )
+        if record.unclosed is None:
+            for position, cell in enumerate(record.cells):
+                self._long(position, cell)
+
+    def _long(self, position: int, cell: bytes) -> None:
+        """Note a cell of several lines that may have swallowed rows."""
+        lines = count_lines(cell, 0, len(cell)) + 1
+        if lines > MANY_LINES:
+            text = cell[:200].decode("utf-8", "ignore")
+            self.problems.add(
+                "cell_with_many_lines", row=self.row, line=self.line, expected=excerpt(text), actual=lines
+            )
+        elif lines > 2 and (count := swallowed_lines(cell, position, self.columns, self.grammar.delimiter)):
+            add_swallowed(self.problems, cell, count, row=self.row, line=self.line)
 
 
 def _offsets_of(mark: bytes, data: bytes, start: int, end: int) -> list[int]:

@@ -35,6 +35,7 @@ _NOT_OF_FILES = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode
 
 _SEP_LINE = re.compile(rb'"?sep=([!-~\t])"?(?:\r\n|\r|\n)', re.IGNORECASE)
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_BEYOND = re.compile("[^\0-\x7f]+")
 _UNDECODABLE = "batchkit_undecodable"
 # a lone surrogate cannot come out of sound text, so it marks the place until it becomes U+FFFD
 codecs.register_error(_UNDECODABLE, lambda error: ("\udcff", error.end))  # type: ignore[attr-defined]
@@ -98,7 +99,7 @@ def _codec(encoding: str) -> str:
         info = codecs.lookup(encoding)
         codecs.getincrementaldecoder(encoding)
         text = info._is_text_encoding
-    except (LookupError, ValueError):
+    except (LookupError, TypeError, ValueError):
         text = False
     if not text or info.name in _NOT_OF_FILES:
         raise TableError(f"{encoding!r} is no text encoding. Try 'utf-8', 'cp1252' or 'utf-16', or leave it out.")
@@ -137,9 +138,18 @@ def _utf16(sample: bytes) -> str | None:
 def _guess(data: bytes) -> str:
     """The encoding of what is not all UTF-8: UTF-8 with some damage, or an older one."""
     sample = _telling_lines(data)
+    return "utf-8" if _is_damaged_utf8(sample) else guess_encoding(sample)
+
+
+def _is_damaged_utf8(sample: bytes) -> bool:
+    """Whether UTF-8 outweighs what is none: by characters, or by stretches beyond ASCII that are UTF-8 as a whole.
+
+    Such a stretch seldom comes about in an older encoding, and a few bad bytes in a row are one place only.
+    """
     text = sample.decode("utf-8", "replace")
-    beyond = sum(not character.isascii() for character in text)
-    return "utf-8" if beyond > 2 * text.count("\ufffd") else guess_encoding(sample)
+    stretches = _BEYOND.findall(text)
+    sound = sum("\ufffd" not in stretch for stretch in stretches)
+    return sum(map(len, stretches)) > 2 * text.count("\ufffd") or (sound > 1 and 2 * sound > len(stretches))
 
 
 def _telling_lines(data: bytes) -> bytes:

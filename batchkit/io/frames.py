@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import TypeAlias
 
 import numpy as np
@@ -23,8 +24,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def table_of_frame(frame: pd.DataFrame) -> Table:
-    """The rows of a frame as text: missing cells empty, everything else `str()`. The frame is not changed.
+    """The rows of a frame as text: missing cells empty, dates and times in ISO, everything else `str()`.
 
+    Dates and times are written as the formats `date` and `date-time` have them, 2026-01-31 where all of a column are
+    midnight without a zone, else 2026-01-31T12:30:00, with the offset where there is a zone. The frame is not changed.
     Its index comes along; rows are counted as if below a header. Raises TableError if a cell has no text.
     """
     problems = Problems()
@@ -81,7 +84,7 @@ def _arrow_text(series: pd.Series) -> _TextColumn:
 def _column(series: pd.Series, name: str, problems: Problems) -> _TextColumn:
     """Any other column as text; what may surprise is noted."""
     try:
-        texts = cell_texts(series)
+        texts = cell_texts(_with_iso_dates(series))
     except Exception as exc:
         raise TableError(f"Column {excerpt(name)} of the DataFrame holds a value without a text: {exc!r}.") from exc
     example = next(filter(None, texts), None)
@@ -94,6 +97,24 @@ def _column(series: pd.Series, name: str, problems: Problems) -> _TextColumn:
             if _SURROGATE.search(text):
                 problems.add("undecodable_text", row=row, expected=excerpt(name))
         return pa.chunked_array([pa.array(map(_encodable, texts), pa.large_string())])
+
+
+def _with_iso_dates(series: pd.Series) -> pd.Series:
+    """The column itself if there is no date in it, else one of objects with ISO text in place of dates and times."""
+    if getattr(series.dtype, "kind", "O") not in "OM":
+        return series
+    values = series.astype(object).to_numpy()
+    # NaT is a date, too
+    dated = series.notna().to_numpy() & np.array([isinstance(value, date) for value in values], dtype=bool)
+    if not dated.any():
+        return series
+    texts = [value.isoformat() for value in values[dated]]
+    halves = [text.partition("T") for text in texts]
+    if all(time in ("", "00:00:00") for _, _, time in halves):
+        texts = [day for day, _, _ in halves]
+    written = values.copy()
+    written[dated] = texts
+    return pd.Series(written, dtype=object)
 
 
 def _note_nul(column: _TextColumn, problems: Problems) -> None:

@@ -70,6 +70,11 @@ _KINDS: dict[str, tuple[Severity, str]] = {
         _W,
         "{where} has a cell of {actual} lines: {expected}. If that is not meant, a quote is missing at its end.",
     ),
+    "cell_with_rows": (
+        _W,
+        "{where} has a cell of {actual} lines that look like rows of the table: {expected}. "
+        "If that is not meant, a quote is missing at its end.",
+    ),
     "blank_line": (_W, "{where} is blank; it was left out."),
     "blank_lines_at_end": (
         _W,

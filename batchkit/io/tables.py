@@ -8,6 +8,7 @@ names every problem and passes on the sound records.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from codecs import BOM_UTF8
 from dataclasses import dataclass
@@ -24,11 +25,13 @@ from batchkit.errors import TableError
 from batchkit.io.careful import Place, read_carefully
 from batchkit.io.dialect import Text, decode, find_delimiter, separator_line
 from batchkit.io.exports import restore
+from batchkit.io.foreign import foreign_bytes, foreign_text
 from batchkit.io.frames import table_of_frame
 from batchkit.io.grammar import Grammar, count_lines, end_of_text, read_record
 from batchkit.io.header import name_columns
 from batchkit.io.problems import Problems
 from batchkit.io.survey import Survey, survey
+from batchkit.io.swallowed import note_swallowed, swallowed_lines
 
 __all__ = ["MAX_COLUMNS", "Source", "read_csv"]
 
@@ -41,24 +44,22 @@ MAX_COLUMNS = 100_000
 _BLOCK = 1 << 23
 _MAX_BLOCK = (1 << 31) - 1
 
-#: how files begin that are often taken for CSV
-_NOT_CSV = (
-    (b"PK\x03\x04", "an Excel workbook or a ZIP archive"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook"),
-    (b"\x1f\x8b", "compressed with gzip"),
-    (b"%PDF-", "a PDF document"),
-)
+_ANYTHING = re.compile(rb"\S")
+_TAB_NAMES = ("tab", "\\t")
 
 
 def read_csv(source: Source, *, encoding: str | None = None, delimiter: str | None = None) -> Table:
     """The rows of a CSV or DataFrame as text, with everything the user should know about them in `problems`.
 
     source: a path, the content as bytes, an open file (read from where it stands), or a DataFrame.
-    encoding, delimiter: to override what is found out. A header row is required. No cell is converted or trimmed.
-    Raises TableError if there is nothing to read: no such file, an unknown encoding, a file that is no text.
+    encoding, delimiter: to override what is found out; "tab" is a delimiter as well. A header row is required.
+    No cell of a file is converted or trimmed. In a DataFrame missing cells become empty, dates and times ISO text
+    (2026-01-31 where a column has only days, else 2026-01-31T12:30:00, with its offset if any), all else `str()`.
+    Raises TableError if there is nothing to read: no such file, an unknown encoding, a file that is no text or
+    that is something else, such as an HTML page, JSON or an image.
     """
-    if delimiter is not None and (len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0'):
-        raise TableError(f'{delimiter!r} cannot be a delimiter. Use one ASCII character, such as "," or ";" or "\\t".')
+    if delimiter is not None:
+        delimiter = _delimiter(delimiter)
     if isinstance(source, pd.DataFrame):
         if encoding is not None or delimiter is not None:
             raise TableError("A DataFrame has neither encoding nor delimiter. Leave them out.")
@@ -69,11 +70,25 @@ def read_csv(source: Source, *, encoding: str | None = None, delimiter: str | No
             raise TableError("The file is open as text, so it is decoded already. Open it in binary mode ('rb').")
         text = decode(content.encode("utf-8", "surrogatepass"), "utf-8")
     else:
-        for beginning, what in _NOT_CSV:
-            if content.startswith(beginning):
-                raise TableError(f"{name} is {what}, not a CSV. Save the table as CSV UTF-8 and read that.")
+        _refuse(foreign_bytes(content), name)
         text = decode(content, encoding)
+    _refuse(foreign_text(text.data, text.start), name)
     return _table(text, delimiter, name)
+
+
+def _delimiter(given: object) -> str:
+    """The delimiter someone gave, as a character."""
+    if isinstance(given, str):
+        if given.lower() in _TAB_NAMES:
+            return "\t"
+        if len(given) == 1 and given.isascii() and given not in '"\r\n\0':
+            return given
+    raise TableError(f'{given!r} cannot be a delimiter. Use one ASCII character, such as "," or ";", or "tab".')
+
+
+def _refuse(what: str | None, name: str) -> None:
+    if what is not None:
+        raise TableError(f"{name} is {what}, not a CSV. Save the table as CSV UTF-8 and read that.")
 
 
 def _content(source: File) -> tuple[bytes | str, str]:
@@ -138,7 +153,8 @@ def _table(text: Text, delimiter: str | None, name: str) -> Table:
     if noted:
         problems.add("sep_line", line=1, actual=noted[1].decode())
         start, line = noted.end(), 2
-    end = end_of_text(text.data, start)
+    # of a file of blank lines there is one thing to say
+    end = end_of_text(text.data, start) if _ANYTHING.search(text.data, start) else start
     first = start
     while first < end and text.data[first] in b"\r\n":
         first += 2 if text.data[first : first + 2] == b"\r\n" else 1
@@ -179,10 +195,14 @@ def _read(text: Text, header: Place, end: int, delimiter: str, problems: Problem
     if columns > MAX_COLUMNS:
         raise TableError(f"The header has {columns:,} columns, more than {MAX_COLUMNS:,}. Is the delimiter right?")
     body = None
-    if header == Place(offset=text.start, row=1, line=1) and not text.undecodable:
+    mark = delimiter.encode()
+    odd = any(swallowed_lines(cell, position, columns, mark) for position, cell in enumerate(record.cells))
+    if header == Place(offset=text.start, row=1, line=1) and not text.undecodable and not odd:
         surveyed = survey(text.data, header.offset, end, delimiter)
         if surveyed is not None:
             body = _fast(text.data, record.end, end, columns, delimiter, surveyed)
+        if body is not None and surveyed is not None and surveyed.lines is not None:
+            note_swallowed(body.data, surveyed.lines, delimiter, problems)
     if body is None:
         body = _careful(text, header, end, columns, delimiter, problems)
     after = count_lines(text.data, end, len(text.data)) - 1

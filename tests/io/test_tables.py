@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 import os
 import random
@@ -145,6 +146,38 @@ class TestEncoding:
         assert table.dialect is not None
         assert table.dialect.encoding_guessed
 
+    @pytest.mark.parametrize(
+        ("content", "line"),
+        [
+            ("a,b\nMüller,ö\n".encode() + b"x,\xff\xfe\n", 3),
+            ("a,b\nMüller,Zürich\nx,1\n".encode() + b"M\xfcller,\xfc\xfc\xfc\xfc\xfc\n" + "é,è\n".encode(), 4),
+            ("a,b\n名前,東京\n".encode() + "大阪,x\n".encode()[1:], 3),
+        ],
+    )
+    def test_some_bad_bytes_in_a_small_file_do_not_make_the_rest_another_encoding(
+        self, content: bytes, line: int
+    ) -> None:
+        table = read_csv(content)
+        assert only(table, "undecodable_bytes").line == line
+        assert table.dialect is not None
+        assert (table.dialect.encoding, table.dialect.encoding_guessed) == ("utf-8", True)
+
+    @pytest.mark.parametrize(
+        ("encoding", "text"),
+        [
+            ("cp1252", "nom,ville\n«CAFÉ»,Besançon\n«CINÉ»,Orléans\n"),
+            ("gb18030", "姓名,城市\n王伟,北京\n李娜,联通\n张敏,广州\n"),
+            ("cp874", "ชื่อ,เมือง\nสมชาย ใจดี,กรุงเทพ\nสมหญิง,เชียงใหม่\n"),
+        ],
+    )
+    def test_an_old_encoding_in_which_some_bytes_look_like_utf_8_is_not_taken_for_it(
+        self, encoding: str, text: str
+    ) -> None:
+        table = read_csv(text.encode(encoding))
+        assert "undecodable_bytes" not in kinds(table)
+        assert table.dialect is not None
+        assert table.dialect.encoding != "utf-8"
+
     def test_bytes_that_are_no_text_in_the_given_one_are_problems(self) -> None:
         table = read_csv("a,b\nü,1\n".encode("cp1252"), encoding="utf-8")
         assert rows(table) == [["\ufffd", "1"]]
@@ -154,6 +187,8 @@ class TestEncoding:
         for name in ("utf-99", "rot13", "hex", "idna", "unicode_escape", "utf\0"):
             with pytest.raises(TableError, match="is no text encoding"):
                 read_csv(b"a\n1\n", encoding=name)
+        with pytest.raises(TableError, match="3 is no text encoding"):
+            read_csv(b"a\n1\n", encoding=3)  # type: ignore[arg-type]
 
     def test_what_is_no_text_at_all_is_refused(self) -> None:
         noise = random.Random(1).randbytes(100_000).replace(b"\0", b"\x01")
@@ -205,6 +240,18 @@ class TestDelimiter:
     def test_what_cannot_be_one_is_refused(self, delimiter: str) -> None:
         with pytest.raises(TableError, match="cannot be a delimiter"):
             read_csv(b"a\n1\n", delimiter=delimiter)
+
+    @pytest.mark.parametrize("delimiter", [3, b",", [","], True])
+    def test_what_is_not_even_text_is_refused_in_words(self, delimiter: object) -> None:
+        with pytest.raises(TableError, match="cannot be a delimiter"):
+            read_csv(b"a\n1\n", delimiter=delimiter)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("delimiter", ["tab", "TAB", "\\t", "\t"])
+    def test_a_tab_can_be_named(self, delimiter: str) -> None:
+        table = read_csv(b"a,b\tc\n1,2\t3\n", delimiter=delimiter)
+        assert table.columns == ("a,b", "c")
+        assert table.dialect is not None
+        assert table.dialect.delimiter == "\t"
 
 
 class TestProblems:
@@ -264,6 +311,53 @@ class TestProblems:
         assert only(table, "cell_with_many_lines").actual == "101"
         assert table.ok
 
+    @pytest.mark.parametrize(
+        ("content", "row", "line", "lines"),
+        [
+            (b'id,name\n1,"Ann\n2,Bob\n3,Cid"\n4,Eve\n', 2, 2, "3"),
+            (b'id,name\n0,"x\ny"\n1,"Ann\n2,Bob\n3,Cid\n"\n4,Eve\n', 3, 4, "4"),
+            (b'id,name\r\n1,"Ann\r\n2,Bob\r\n3,Cid"\r\n4,Eve\r\n', 2, 2, "3"),
+            (b'id;name;x\n1;"Ann;a\n2;Bob;b\n3;Cid";c\n4;Eve;d\n', 2, 2, "3"),
+            (b'id,name\n"1,Ann\n2,Bob\n3",Cid\n4,Eve\n', 2, 2, "3"),
+            (b'id,"name\n1,Ann\n2,Bob"\n4,Eve\n', 1, 1, "3"),
+        ],
+    )
+    def test_a_cell_of_what_look_like_rows_is_a_warning(self, content: bytes, row: int, line: int, lines: str) -> None:
+        # the note of the delimiter sends the same content through the careful reading
+        for prefix, more in ((b"", 0), (b"sep=%s\n" % (b";" if b";" in content else b","), 1)):
+            table = read_csv(prefix + content)
+            problem = only(table, "cell_with_rows")
+            assert (problem.row, problem.line, problem.actual) == (row, line + more, lines)
+            assert "a quote is missing" in problem.message
+            assert set(kinds(table)) <= {"cell_with_rows", "sep_line"}
+            assert table.ok
+
+    def test_a_cell_of_rows_in_a_row_left_out_is_named_as_well(self) -> None:
+        table = read_csv(b'id,name,x\n1,"Ann,a\n2,Bob,b\n3,Cid,c"\n4,Eve,d\n')
+        assert kinds(table) == ["cell_with_rows", "row_too_short"]
+
+    def test_a_cell_of_rows_as_of_many_lines_is_named_once(self) -> None:
+        table = read_csv(b'a,b\n1,"' + b"x,y\n" * 100 + b'"\n')
+        assert kinds(table) == ["cell_with_many_lines"]
+
+    @pytest.mark.parametrize(
+        "cell",
+        [
+            "Ann\n2,Bob",
+            "Street 5\n1010 Vienna, Austria\nEurope",
+            "Dear Sir,\nI write, once, again, to you\nYours, Bob",
+            '{""a"": 1,\n""b"": 2,\n""c"": 3\n}',
+            "one\ntwo\nthree",
+        ],
+    )
+    @pytest.mark.parametrize("prefix", ["", "sep=,\n"])
+    def test_other_cells_of_some_lines_are_not_suspected(self, prefix: str, cell: str) -> None:
+        table = read_csv(f'{prefix}id,text\n1,"{cell}"\n2,x\n'.encode())
+        assert "cell_with_rows" not in kinds(table)
+
+    def test_lines_in_a_file_of_one_column_are_not_suspected(self) -> None:
+        assert read_csv(b'a\n"1\n2\n3\n4"\n5\n').problems == ()
+
     def test_blank_lines_count_as_rows_and_are_warnings(self) -> None:
         table = read_csv(b"\na,b\n\n1,2\n\n\n3,4\n\n\n")
         assert rows(table) == [["1", "2"], ["3", "4"]]
@@ -292,6 +386,12 @@ class TestProblems:
         assert "empty_file" in kinds(table)
         assert (len(table), table.columns, table.ok) == (0, (), False)
         assert table.frame.empty
+
+    @pytest.mark.parametrize("content", [b"\n\n", b" \n  \n", b"\t\t\r\n\t\r\n", b"\n \n\n", b"\xef\xbb\xbf \n", b" "])
+    def test_of_a_file_of_blank_lines_is_only_said_that_there_is_nothing_in_it(self, content: bytes) -> None:
+        table = read_csv(content)
+        assert kinds(table) == ["empty_file"]
+        assert table.columns == ()
 
     @pytest.mark.parametrize("content", [b"a,b", b"a,b\n", b"a,b\r\n\r\n", b'"a\nx",b\n'])
     def test_a_header_alone_is_an_error(self, content: bytes) -> None:
@@ -434,11 +534,53 @@ class TestSource:
         with pytest.raises(TableError, match=r"not a CSV\. Save the table as CSV UTF-8"):
             read_csv(beginning + b"...")
 
+    @pytest.mark.parametrize(
+        ("content", "what"),
+        [
+            (b"<!DOCTYPE html>\n<html><body>a,b</body></html>\n", "an HTML page"),
+            (b"\n  <html lang='en'>\n<p>1,2</p>\n", "an HTML page"),
+            ("<!doctype HTML>\n<title>ü</title>\n".encode("utf-16"), "an HTML page"),
+            (b"\xef\xbb\xbf<?xml version='1.0'?>\n<a>1</a>\n", "XML"),
+            (b'[{"a": 1, "b": 2},\n {"a": 3, "b": 4}]\n', "JSON"),
+            (b'\n{\n  "a": [1, 2],\n  "b": 3\n}\n', "JSON"),
+            (b'{"a": 1}\n{"a": 2}\n', "JSON"),
+            (b'[\n  ["a", "b"],\n  [1, 2]\n]\n', "JSON"),
+            (b"{\\rtf1 a,b\n1,2\n}", "a rich text document"),
+            (b"\x89PNG\r\n\x1a\n\0\0", "a PNG image"),
+            (b"\xff\xd8\xff\xe0\0\x10JFIF", "a JPEG image"),
+            (b"GIF89a\x01\0", "a GIF image"),
+            (b"PAR1\x15\x04", "a Parquet file"),
+            (b"SQLite format 3\0", "an SQLite database"),
+            (b"\xfd7zXZ\0\0", "compressed with xz"),
+            (b"BZh91AY&SY", "compressed with bzip2"),
+            (b"\x28\xb5\x2f\xfd\x04", "compressed with Zstandard"),
+            (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+        ],
+    )
+    def test_what_is_not_a_table_is_refused_by_what_it_looks_like(self, content: bytes, what: str) -> None:
+        with pytest.raises(TableError, match=rf"bytes is {what}, not a CSV\."):
+            read_csv(content)
+
+    def test_open_text_that_is_not_a_table_is_refused_as_well(self) -> None:
+        with pytest.raises(TableError, match="an HTML page"):
+            read_csv(io.StringIO("<html>\n1,2\n</html>\n"))
+
+    @pytest.mark.parametrize(
+        "header",
+        ["{id},{name}", "[id],[name]", '{"id"},b', "<htmlish>,b", "[1],b", "PAR1,PAR2", "BZh,b", "{},[]", "<b>,<i>"],
+    )
+    def test_odd_names_do_not_make_a_table_something_else(self, header: str) -> None:
+        assert rows(read_csv(f"{header}\n1,2\n".encode())) == [["1", "2"]]
+
     def test_parameters_that_cannot_apply_are_refused(self) -> None:
         with pytest.raises(TableError, match="decoded already"):
             read_csv(io.StringIO("a\n1\n"), encoding="utf-8")
         with pytest.raises(TableError, match="neither encoding nor delimiter"):
             read_csv(pd.DataFrame({"a": ["1"]}), delimiter=";")
+
+
+DAY = dt.datetime.fromisoformat("2026-01-01")
+NOON = dt.datetime.fromisoformat("2026-01-01T12:00")
 
 
 class TestFrame:
@@ -459,13 +601,34 @@ class TestFrame:
         before = frame.copy(deep=True)
         table = read_csv(frame)
         assert rows(table) == [
-            ["007", "1", "True", "2026-01-02 03:04:05", "12345678901234567", "0.1", "x", "{'k': 1}", "é"],
+            ["007", "1", "True", "2026-01-02T03:04:05", "12345678901234567", "0.1", "x", "{'k': 1}", "é"],
             ["", "-2", "False", "", "", "1e+16", "", "", ""],
         ]
         assert table.problems == ()
         assert (table.dialect, table.source) == (None, "DataFrame")
         assert (table.row_number(1), table.line_number(1)) == (3, None)
         pd.testing.assert_frame_equal(frame, before)
+
+    @pytest.mark.parametrize(
+        ("values", "texts"),
+        [
+            (pd.DatetimeIndex(["2026-01-01", "NaT", "2026-01-02"]), ["2026-01-01", "", "2026-01-02"]),
+            (pd.to_datetime(["2026-01-01 00:00", "2026-01-02 12:30"]), ["2026-01-01T00:00:00", "2026-01-02T12:30:00"]),
+            (pd.to_datetime(["2026-01-01"]).tz_localize("Europe/Vienna"), ["2026-01-01T00:00:00+01:00"]),
+            (pd.to_datetime(["2026-01-01 00:00:00.000000001"]), ["2026-01-01T00:00:00.000000001"]),
+            (pd.Categorical(pd.to_datetime(["2026-01-01"])), ["2026-01-01"]),
+            (pa.array([DAY.date(), None]).to_pandas(types_mapper=pd.ArrowDtype), ["2026-01-01", ""]),
+            (pa.array([NOON]).to_pandas(types_mapper=pd.ArrowDtype), ["2026-01-01T12:00:00"]),
+            (np.array([DAY.date(), pd.NaT, None], dtype=object), ["2026-01-01", "", ""]),
+            (np.array([DAY, DAY.date(), "soon", 7], dtype=object), ["2026-01-01", "2026-01-01", "soon", "7"]),
+            (np.array([DAY, NOON], dtype=object), ["2026-01-01T00:00:00", "2026-01-01T12:00:00"]),
+            (np.array([DAY.replace(tzinfo=dt.UTC)], dtype=object), ["2026-01-01T00:00:00+00:00"]),
+        ],
+    )
+    def test_dates_and_times_become_iso_text(self, values: object, texts: list[str]) -> None:
+        table = read_csv(pd.DataFrame({"when": values}))
+        assert rows(table) == [[text] for text in texts]
+        assert table.problems == ()
 
     def test_a_float_column_with_missing_values_is_a_warning(self) -> None:
         table = read_csv(pd.DataFrame({"id": [12345, None], "price": [1.5, 2.0], "none": [None, float("nan")]}))
