@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import io
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
-from types import FrameType
-from typing import NoReturn
 
 import batchkit
 from batchkit.core.lifecycle import BatchStatus
 from batchkit.errors import BatchError, BatchkitError, StateError, StoreError, TargetError
-from batchkit.terminal import Exit, warn
+from batchkit.terminal import INTERRUPTION, Exit, warn
 
 __all__ = ["main"]
 
@@ -24,7 +21,8 @@ exit codes:
   0    done
   1    the batch did not come to its end, because it paused itself or was
        cancelled; or the command is not possible as the batch stands
-  2    wrong usage or input: command line, file, mapping, rows, agent, batch id
+  2    wrong usage or input: command line, file, mapping, rows, agent, batch id,
+       a store that does not exist
   3    the platform or the store is not available
   4    only with `run --strict`: the batch ended, but a row was refused or left
        out, or an execution failed
@@ -35,7 +33,8 @@ _MAIN_EPILOG = f"""\
 environment:
   BATCHKIT_URL, BATCHKIT_API_KEY   the platform; without them, the demo platform
                                    on this machine
-  BATCHKIT_STORE                   the file that keeps the batches
+  BATCHKIT_STORE                   the file that keeps the batches; `run`,
+                                   `demo` and `worker` make it if need be
 
 examples:
   batchkit demo
@@ -76,10 +75,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
+    code = int(Exit.INTERRUPTED)
+    with INTERRUPTION.heard():
+        with suppress(KeyboardInterrupt):
+            code = _ended(args)
+        if argv is None:
+            INTERRUPTION.leave(code)
+    return code
+
+
+def _ended(args: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
     try:
-        with _ended_alike():
-            command: Callable[[argparse.Namespace], Exit] = getattr(import_module(args.module), args.function)
-            return int(command(args))
+        command: Callable[[argparse.Namespace], Exit] = getattr(import_module(args.module), args.function)
+        return int(command(args))
     except KeyboardInterrupt:
         warn("Interrupted.")
         return int(Exit.INTERRUPTED)
@@ -92,25 +101,6 @@ def _exit_of(error: BatchkitError) -> Exit:
     if isinstance(error, TargetError | StoreError):
         return Exit.UNAVAILABLE
     return Exit.STOPPED if isinstance(error, BatchError | StateError) else Exit.WRONG
-
-
-@contextmanager
-def _ended_alike() -> Iterator[None]:
-    """While inside, SIGTERM and a closed terminal interrupt as Ctrl-C does; what was ignored stays so (nohup)."""
-    before = {}
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            before[number] = signal.signal(number, _interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 # What can be typed
@@ -169,8 +159,9 @@ Pause a running batch, whichever process runs it. Nothing more is triggered
 until it is resumed; what was triggered goes on."""
 _RESUME = """\
 Go on with a batch that was paused, or whose process is gone; rows that wait get
-new times from now on. If another process runs the batch, it is told to go on.
-Otherwise the batch runs here, until all its rows are triggered."""
+new times from now on; one that has not started keeps its start time. If
+another process runs the batch, it is told to go on. Otherwise the batch runs
+here, until all its rows are triggered."""
 _CANCEL = """\
 End a batch for good, whichever process runs it: rows that wait are never
 triggered. What was triggered goes on. This cannot be undone, so it asks first."""

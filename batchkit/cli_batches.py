@@ -15,12 +15,12 @@ from typing import Any
 import pandas as pd
 
 from batchkit.batch import Batch
-from batchkit.cli_watch import find, follow, follow_executions, opened, stop, summary, where_results
+from batchkit.cli_watch import find, follow, follow_executions, opened, settled_at, stop, summary, where_results
 from batchkit.core.lifecycle import BatchStatus, ItemStatus, check_batch_move
 from batchkit.core.record import BatchRecord
 from batchkit.io.exports import write_csv
 from batchkit.io.leases import LEASE_SECONDS
-from batchkit.terminal import Exit, awaited, clock, line_width, pairs, say, table, warn
+from batchkit.terminal import INTERRUPTION, Exit, awaited, clock, line_width, pairs, say, table, warn
 from batchkit.workspace import Workspace
 
 __all__ = ["cancel", "list_batches", "pause", "results", "results_table", "resume", "show", "write_results"]
@@ -34,7 +34,7 @@ _DOUBTFUL = (ItemStatus.REFUSED, ItemStatus.IN_DOUBT)
 
 def list_batches(args: Namespace) -> Exit:
     """The store's batches, newest first."""
-    with opened(args.store) as ws:
+    with opened(args.store, existing=True) as ws:
         statuses = [BatchStatus(args.status)] if args.status else []
         records = ws.engine.call(ws.store.batches(statuses=statuses))
         if args.json:
@@ -54,7 +54,7 @@ def list_batches(args: Namespace) -> Exit:
 
 def show(args: Namespace) -> Exit:
     """One batch: its progress, its times, what needs a look, and its log."""
-    with opened(args.store) as ws:
+    with opened(args.store, existing=True) as ws:
         batch = find(ws, args.id)
         record = batch.record
         doubtful = batch.items(status=_DOUBTFUL, limit=args.limit)
@@ -64,7 +64,7 @@ def show(args: Namespace) -> Exit:
             say(json.dumps(_plain(record) | extra, indent=2), wrap=False)
             return Exit.OK
         now = ws.clock.now()
-        say(_described(record, now))
+        say(_described(record, now, settled_at(ws, record)))
         count = record.progress.refused + record.progress.in_doubt
         if count:
             say(f"\n{_doubtful_text(doubtful, count)}")
@@ -74,7 +74,7 @@ def show(args: Namespace) -> Exit:
 
 def pause(args: Namespace) -> Exit:
     """Trigger nothing more, until resumed."""
-    with opened(args.store) as ws:
+    with opened(args.store, existing=True) as ws:
         batch = find(ws, args.id)
         batch.pause()
         record = batch.record
@@ -85,7 +85,7 @@ def pause(args: Namespace) -> Exit:
 
 def resume(args: Namespace) -> Exit:
     """Go on with a batch: here, unless another process has it."""
-    with opened(args.store) as ws:
+    with opened(args.store, existing=True) as ws:
         batch = find(ws, args.id)
         try:
             record = _unclaimed(batch)
@@ -108,7 +108,7 @@ def resume(args: Namespace) -> Exit:
 
 def cancel(args: Namespace) -> Exit:
     """End a batch for good."""
-    with opened(args.store) as ws:
+    with opened(args.store, existing=True) as ws:
         batch = find(ws, args.id)
         record = batch.record
         check_batch_move(record.status, BatchStatus.CANCELLED)
@@ -121,7 +121,7 @@ def cancel(args: Namespace) -> Exit:
 
 def results(args: Namespace) -> Exit:
     """The rows with what became of them: in a file, or in the terminal."""
-    with opened(args.store) as ws:
+    with opened(args.store, existing=True) as ws:
         batch = find(ws, args.id)
         if args.wait:
             try:
@@ -183,12 +183,12 @@ def _list_row(record: BatchRecord, now: datetime) -> list[str]:
     return [record.id, record.name, record.agent_name, _status(record), counts, clock(record.created_at, now)]
 
 
-def _described(record: BatchRecord, now: datetime) -> str:
+def _described(record: BatchRecord, now: datetime, settled: datetime | None) -> str:
     version = "" if record.version is None else f", version {record.version}"
     times = [("created", record.created_at), ("started", record.started_at), ("ended", record.finished_at)]
     if record.status is BatchStatus.PENDING:
         times.insert(1, ("starts", record.start_at))
-    ahead = awaited(record, now) if not record.status.final or record.progress.executions.open else ""
+    ahead = awaited(record, now, settled) if not record.status.final or record.progress.executions.open else ""
     left_out = f", {record.progress.left_out:,} more left out as invalid" if record.progress.left_out else ""
     profile = [("Profile", f"{record.default_profile.name} by default")] if record.default_profile else []
     lines = [
@@ -271,11 +271,16 @@ def _unclaimed(batch: Batch) -> BatchRecord:
     """The batch, once the claim of a process of this machine that was killed has lapsed."""
     deadline = time.monotonic() + LEASE_SECONDS + 1
     told = False
-    while (record := batch.record).runner_alive and _is_gone(record) and time.monotonic() < deadline:
-        if not told:
-            told = True
-            warn(f"The process that ran batch {batch.id} is gone; its claim lapses within {LEASE_SECONDS:.0f} seconds.")
-        time.sleep(0.2)
+    with INTERRUPTION.deferred():
+        while (record := batch.record).runner_alive and _is_gone(record) and time.monotonic() < deadline:
+            INTERRUPTION.check()
+            if not told:
+                told = True
+                warn(
+                    f"The process that ran batch {batch.id} is gone; its claim lapses within "
+                    f"{LEASE_SECONDS:.0f} seconds."
+                )
+            time.sleep(0.2)
     return record
 
 

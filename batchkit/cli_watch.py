@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import wait
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
+from types import TracebackType
+from typing import Self
 
 from tqdm import tqdm
 
 from batchkit.batch import Batch
-from batchkit.core.lifecycle import BatchStatus
+from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.record import BatchRecord
 from batchkit.core.waiting import Until
 from batchkit.errors import BatchError, BatchPaused, ConfigError, NotFoundError, StateError, StoreError
 from batchkit.targets.demo import SharedDemo
-from batchkit.terminal import Exit, Meter, visible, warn
+from batchkit.terminal import INTERRUPTION, Exit, Meter, visible, warn
 from batchkit.workspace import Workspace, data_folder, demo_target, is_configured
 
-__all__ = ["SIGNALS", "find", "follow", "follow_executions", "opened", "stop", "summary", "where_results"]
+__all__ = ["find", "follow", "follow_executions", "opened", "settled_at", "stop", "summary", "where_results"]
 
-#: what ends a command as Ctrl-C does
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 #: seconds between two looks at a batch
 _REFRESH = 0.2
+#: seconds between two questions when what is in doubt will be looked up
+_ASK = 1.0
 
 
 @contextmanager
-def opened(store: str | None, *, demo: bool = False) -> Iterator[Workspace]:
-    """A workspace on the platform the environment names; else, or with `demo`, on the demo platform of this machine."""
+def opened(store: str | None, *, demo: bool = False, existing: bool = False) -> Iterator[Workspace]:
+    """A workspace on the platform the environment names; else, or with `demo`, on the demo platform of this machine.
+
+    existing: raise NotFoundError where a store is named that does not exist, instead of making it.
+    """
+    if existing:
+        _check_exists(store)
     with ExitStack() as stack:
         target = None
         if demo or not is_configured():
@@ -57,12 +64,12 @@ def follow(ws: Workspace, batch: Batch, until: Until, *, quiet: bool = False) ->
     """Show the progress until the batch is where `until` says; what stands in the way is told."""
     waiting = ws.engine.submit(ws.engine.wait(batch.id, until))
     try:
-        if not quiet:
-            with Meter(until) as meter:
-                while not waiting.done():
-                    meter.show(batch.record, ws.clock.now())
-                    wait([waiting], timeout=_REFRESH)
-                meter.show(batch.record, ws.clock.now(), last=True)
+        with INTERRUPTION.deferred(), _Progress(ws, batch, until, quiet=quiet) as progress:
+            while not waiting.done():
+                INTERRUPTION.check()
+                progress.show()
+                wait([waiting], timeout=_REFRESH)
+            progress.show(last=True)
         waiting.result()
     except BatchError as error:
         warn(_why_not(error, batch.record))
@@ -87,18 +94,24 @@ def follow_executions(ws: Workspace, batch: Batch) -> Exit:
     if record.status is not BatchStatus.CANCELLED:
         return follow(ws, batch, "finished")
     ws.engine.call(ws.engine.attend(batch.id))
-    with Meter("finished") as meter:
-        while (record := batch.record).progress.executions.open:
-            meter.show(record, ws.clock.now())
+    with INTERRUPTION.deferred(), _Progress(ws, batch, "finished") as progress:
+        while progress.show().progress.executions.open:
+            INTERRUPTION.check()
             time.sleep(_REFRESH)
-        meter.show(record, ws.clock.now(), last=True)
+        progress.show(last=True)
     return Exit.OK
 
 
+def settled_at(ws: Workspace, record: BatchRecord) -> datetime | None:
+    """When the first item in doubt is looked up; None: there is none, or that is not known."""
+    if not record.progress.in_doubt:
+        return None
+    doubtful = ws.engine.call(ws.store.items(record.id, statuses=[ItemStatus.IN_DOUBT], limit=1))
+    return doubtful[0].settle_at if doubtful else None
+
+
 def stop(ws: Workspace, batch: Batch | None) -> Exit:
-    """After Ctrl-C: pause what runs here, record what is under way, and say how to go on. A second leaves at once."""
-    for number in SIGNALS:
-        signal.signal(number, lambda *_: os._exit(Exit.INTERRUPTED))
+    """After Ctrl-C: pause what runs here, record what is under way, and say how to go on."""
     # Ctrl-C may have come before the new batch was known here.
     running = ws.engine.active
     if batch is None and running:
@@ -145,6 +158,7 @@ def _pause(batch: Batch) -> None:
             batch.pause()
         record = batch.record
         if record.progress.triggering:
+            INTERRUPTION.again_leaves()
             warn(
                 f"Pausing. {record.progress.triggering:,} requests are on their way and waited for; "
                 "Ctrl-C again leaves at once."
@@ -172,6 +186,49 @@ def _why_not(error: BatchError, batch: BatchRecord) -> str:
     if batch.interrupted:
         return f"batchkit: whoever ran the batch is gone. {so_far}\nTo continue it here:  batchkit resume {batch.id}"
     return f"batchkit: {error}"
+
+
+def _check_exists(store: str | None) -> None:
+    named, source = (store, "--store") if store else (os.environ.get("BATCHKIT_STORE"), "BATCHKIT_STORE")
+    if named and not os.path.exists(os.path.expanduser(named)):
+        raise NotFoundError(
+            f"There is no store {named!r} ({source}). Give the file the batches are kept in; `batchkit run` makes one."
+        )
+
+
+class _Progress:
+    """The meter of a batch, fed from the store; nothing is shown if `quiet`."""
+
+    def __init__(self, ws: Workspace, batch: Batch, until: Until, *, quiet: bool = False) -> None:
+        self._ws, self._batch = ws, batch
+        self._meter = None if quiet else Meter(until)
+        self._settled: datetime | None = None
+        self._asked_at = -_ASK
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._meter is not None:
+            self._meter.__exit__(kind, error, trace)
+
+    def show(self, *, last: bool = False) -> BatchRecord:
+        """Bring it up to date; the batch as it stands."""
+        record, now = self._batch.record, self._ws.clock.now()
+        if self._meter is not None:
+            self._meter.show(record, now, settled=self._settled_at(record, now), last=last)
+        return record
+
+    def _settled_at(self, record: BatchRecord, now: datetime) -> datetime | None:
+        """As `settled_at`, asked once a second at most, and not while the last answer lies ahead."""
+        if not record.progress.in_doubt or record.progress.pending:
+            return None
+        at = time.monotonic()
+        if (self._settled is None or self._settled <= now) and at - self._asked_at >= _ASK:
+            self._settled, self._asked_at = settled_at(self._ws, record), at
+        return self._settled
 
 
 class _Above(logging.Handler):

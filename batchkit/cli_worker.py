@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
 
-from batchkit.cli_watch import SIGNALS, opened
+from batchkit.cli_watch import opened
 from batchkit.targets.function import FunctionTarget
-from batchkit.terminal import Exit, say, visible
+from batchkit.terminal import SIGNALS, Exit, say, visible
 from batchkit.worker import Worker
 from batchkit.workspace import Workspace
 
@@ -40,7 +40,7 @@ def worker(args: Namespace) -> Exit:
 
 def backup(args: Namespace) -> Exit:
     """A consistent copy of the store, while others use it."""
-    with opened(args.store) as ws:
+    with opened(args.store, existing=True) as ws:
         ws.backup(args.path)
         size = Path(args.path).stat().st_size
         say(f"Copied {ws.store.label} to {args.path} ({size / 1e6:,.1f} MB).")

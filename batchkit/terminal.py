@@ -1,4 +1,4 @@
-"""What the command line shows: lines fitted to the terminal, tables, the progress of a batch, and how a command ends.
+"""What the command line shows: lines fitted to the terminal, tables, the progress of a batch; and how a command ends.
 
 Text from a file or a server reaches the terminal only with its control characters made visible.
 """
@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import textwrap
 import time
 import unicodedata
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from enum import IntEnum
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Never, Self, TextIO
 
 from tqdm import tqdm
@@ -25,7 +26,10 @@ from batchkit.core.record import BatchRecord
 from batchkit.core.waiting import Until
 
 __all__ = [
+    "INTERRUPTION",
+    "SIGNALS",
     "Exit",
+    "Interruption",
     "Meter",
     "awaited",
     "clock",
@@ -40,6 +44,10 @@ __all__ = [
     "width_of",
 ]
 
+#: what ends a command as Ctrl-C does
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+#: seconds within which a further signal is taken for the same one: `timeout`, a supervisor and a terminal send two
+_DOUBLED = 1.0
 #: of lines that do not go to a terminal: nothing is cut
 _UNLIMITED = 100_000
 #: a column of a table is not made narrower than this, so that ids stay whole
@@ -68,6 +76,73 @@ class Exit(IntEnum):
     #: with --strict: the batch ended, but not every row went well
     INCOMPLETE = 4
     INTERRUPTED = 130
+
+
+class Interruption:
+    """Ctrl-C, SIGTERM or a closed terminal while a command runs: the first of them raises KeyboardInterrupt, once.
+
+    Within `deferred` it is raised at `check`, where no lock is held. What comes within a second of the first is
+    ignored, unless `again_leaves` was called; what comes later leaves the process at once.
+    """
+
+    def __init__(self) -> None:
+        self._came: float | None = None
+        self._deferred = self._pending = self._again_leaves = False
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """While inside, signals interrupt the command; what was ignored stays so (nohup)."""
+        self._came, self._deferred, self._pending, self._again_leaves = None, False, False, False
+        usual = (signal.SIG_DFL, signal.default_int_handler)
+        heard = [number for number in SIGNALS if signal.getsignal(number) in usual]
+        before = {number: signal.signal(number, self._hear) for number in heard}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """While inside, a signal interrupts only at `check`, or at the end."""
+        outer, self._deferred = self._deferred, True
+        try:
+            yield
+        finally:
+            self._deferred = outer
+        self.check()
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a signal came while that was deferred."""
+        if self._pending:
+            self._pending = False
+            raise KeyboardInterrupt
+
+    def again_leaves(self) -> None:
+        """From now on one more signal leaves the process at once, however soon it comes."""
+        self._again_leaves = True
+
+    def leave(self, code: int) -> None:
+        """End the process if it was interrupted: on the usual way out, one more signal would change the exit code."""
+        if self._came is not None:
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(code)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._came is None:
+            self._came = now
+            if not self._deferred:
+                raise KeyboardInterrupt
+            self._pending = True
+        elif self._again_leaves or now - self._came > _DOUBLED:
+            os._exit(Exit.INTERRUPTED)
+
+
+#: of this process, as signals are
+INTERRUPTION = Interruption()
 
 
 # Text
@@ -162,8 +237,11 @@ def warn(text: str) -> None:
 # The progress of a batch
 
 
-def awaited(batch: BatchRecord, now: datetime) -> str:
-    """What a batch waits for, in a few words; empty: for nothing."""
+def awaited(batch: BatchRecord, now: datetime, settled: datetime | None = None) -> str:
+    """What a batch waits for, in a few words; empty: for nothing.
+
+    settled: when what is in doubt is looked up, if that is known.
+    """
     progress = batch.progress
     if batch.status is BatchStatus.PAUSED:
         return f"paused: {batch.reason}" if batch.reason else "paused"
@@ -178,20 +256,24 @@ def awaited(batch: BatchRecord, now: datetime) -> str:
     if progress.triggering:
         return f"{progress.triggering:,} on their way"
     if progress.in_doubt and not progress.pending:
-        return f"{progress.in_doubt:,} in doubt, to be looked up"
+        if settled is None or settled <= now:
+            return f"{progress.in_doubt:,} in doubt, to be looked up"
+        return (
+            f"{progress.in_doubt:,} in doubt until {clock(settled, now)}, then looked up (the platform may list late)"
+        )
     if progress.executions.open and not progress.pending:
         people = f", {progress.executions.waiting:,} waiting for a person" if progress.executions.waiting else ""
         return f"{progress.executions.running:,} running{people}"
     return ""
 
 
-def standing(batch: BatchRecord, until: Until, now: datetime) -> tuple[int, int, str]:
+def standing(batch: BatchRecord, until: Until, now: datetime, settled: datetime | None = None) -> tuple[int, int, str]:
     """(how many, of how many, what is said of them): rows triggered, then, if waited for, executions finished."""
     progress = batch.progress
     done, total, word = progress.triggered, progress.total, "triggered"
     if until == "finished" and batch.status.final:
         done, total, word = progress.triggered - progress.executions.open, progress.triggered, "finished"
-    what = awaited(batch, now)
+    what = awaited(batch, now, settled)
     return done, total, f"{word}, {what}" if what else word
 
 
@@ -215,9 +297,9 @@ class Meter:
             if self._bar is not None:
                 self._bar.close()
 
-    def show(self, batch: BatchRecord, now: datetime, *, last: bool = False) -> None:
-        """Bring it up to date. last: say it whenever that was last done."""
-        state = standing(batch, self._until, now)
+    def show(self, batch: BatchRecord, now: datetime, *, settled: datetime | None = None, last: bool = False) -> None:
+        """Bring it up to date. settled: as for `awaited`. last: say it whenever that was last done."""
+        state = standing(batch, self._until, now, settled)
         if sys.stderr.isatty():
             # The terminal may have been closed; the batch goes on.
             with suppress(OSError):

@@ -56,6 +56,8 @@ def home(tmp_path: Path, demo: bk.DemoPlatform, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("BATCHKIT_STORE", str(tmp_path / "store.sqlite"))
     monkeypatch.setenv("BATCHKIT_URL", demo.url)
     monkeypatch.setenv("BATCHKIT_API_KEY", demo.api_key)
+    with bk.Workspace() as ws:
+        assert ws.batches() == []
     return folder
 
 
@@ -388,11 +390,40 @@ def test_a_batch_that_pauses_itself_says_why_and_how_to_go_on(cli, demo: bk.Demo
 # Batches that exist
 
 
-def test_a_store_without_batches_says_how_to_begin(cli) -> None:
+def test_a_store_without_batches_says_how_to_begin(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BATCHKIT_STORE")
     done = cli("list")
     assert done.code == Exit.OK
     assert "There are no batches yet" in done.out
     assert "batchkit demo" in done.out
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("list",),
+        ("show", "b"),
+        ("pause", "b"),
+        ("resume", "b"),
+        ("cancel", "b", "--yes"),
+        ("results", "b"),
+        ("backup", "copy.sqlite"),
+    ],
+    ids=lambda argv: argv[0],
+)
+def test_a_named_store_that_does_not_exist_is_told_and_not_made(
+    cli, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...]
+) -> None:
+    path = tmp_path / "none" / "store.sqlite"
+    named = cli(*argv, "--store", str(path))
+    assert (named.code, named.out) == (Exit.WRONG, "")
+    assert f"There is no store '{path}' (--store)" in named.err
+    monkeypatch.setenv("BATCHKIT_STORE", str(path))
+    configured = cli(*argv)
+    assert configured.code == Exit.WRONG
+    assert "(BATCHKIT_STORE)" in configured.err
+    assert not path.parent.exists()
+    assert [each.name for each in home.iterdir()] == ["permits.csv"]
 
 
 def test_list_and_show_tell_of_batches_for_people_and_for_scripts(cli) -> None:
@@ -500,6 +531,22 @@ def test_a_signal_pauses_the_batch_and_resume_sends_the_rest(cli, demo: bk.DemoP
     assert clients(demo) == ["Altmann", "Brenner", "Cordes", "Dahl", "Ehlers"]
 
 
+@pytest.mark.parametrize("gap", [0.0, 0.1])
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_doubled_signal_is_one(cli, demo: bk.DemoPlatform, second: signal.Signals, gap: float, quiet: bool) -> None:
+    argv = [*RUN, "--max-concurrent", "2", "--batch-interval", "600", *(["--quiet"] if quiet else [])]
+    with Spawned(*argv) as running:
+        poll(lambda: len(demo.executions()) == 2)
+        running.until("" if quiet else "runs in this terminal")
+        running.send(signal.SIGINT)
+        time.sleep(gap)
+        running.send(second)
+        assert running.end() == Exit.INTERRUPTED, running.said
+    assert "To go on:  batchkit resume" in running.said
+    assert the_batch(cli)["status"] == "paused"
+
+
 def test_ctrl_c_waits_for_answers_and_a_second_one_does_not(cli, demo: bk.DemoPlatform) -> None:
     demo.faults.answer_delay = 30.0
     with Spawned(*RUN, "--max-concurrent", "2", "--batch-interval", "600") as running:
@@ -524,6 +571,12 @@ def test_ctrl_c_before_the_start_time_leaves_the_batch_pending(cli, demo: bk.Dem
     batch = the_batch(cli)
     assert (batch["status"], batch["interrupted"], demo.executions()) == ("pending", True, [])
     assert "interrupted" in cli("list").out
+    with Spawned("resume", batch["id"]) as resumed:
+        resumed.until("starts at 2999-01-01 09:00:00")
+        resumed.send(signal.SIGINT)
+        assert resumed.end() == Exit.INTERRUPTED
+    again = the_batch(cli)
+    assert (again["status"], again["start_at"], demo.executions()) == ("pending", batch["start_at"], [])
 
 
 def test_other_processes_pause_and_resume_a_batch_that_runs(cli, demo: bk.DemoPlatform) -> None:
@@ -570,6 +623,25 @@ def test_a_batch_whose_process_was_killed_goes_on(cli, demo: bk.DemoPlatform) ->
     done = cli("resume", batch["id"])
     assert done.code == Exit.OK, done
     assert clients(demo) == ["Altmann", "Brenner", "Cordes", "Dahl", "Ehlers"]
+
+
+def test_what_a_killed_process_left_in_doubt_is_shown_with_the_time_it_is_looked_up(cli, demo: bk.DemoPlatform) -> None:
+    demo.faults.answer_delay = 60.0
+    with Spawned(*RUN, "--batch-interval", "600") as running:
+        running.until("runs in this terminal")
+        poll(lambda: len(demo.executions()) == 5)
+        running.process.kill()
+        running.end()
+    batch = the_batch(cli)
+    with sqlite3.connect(os.environ["BATCHKIT_STORE"]) as store:
+        store.execute("UPDATE batch SET lease_expires = lease_expires - 13")
+    store.close()
+    with Spawned("resume", batch["id"]) as resumed:
+        resumed.until("5 in doubt until ")
+        shown = cli("show", batch["id"]).out
+        resumed.send(signal.SIGINT)
+        assert resumed.end() == Exit.INTERRUPTED
+    assert "(5 in doubt until " in shown
 
 
 # Terminals
@@ -656,7 +728,8 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_reader_that_leaves_does_not_matter() -> None:
+def test_a_reader_that_leaves_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BATCHKIT_STORE")
     command = (
         f"{sys.executable} -m batchkit run --help; {sys.executable} -m batchkit list | true; echo ${{PIPESTATUS[0]}}"
     )

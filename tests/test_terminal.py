@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import signal
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +18,19 @@ from batchkit.core.progress import ExecutionCounts, Progress
 from batchkit.core.record import BatchRecord
 from batchkit.core.schedule import Pace
 from batchkit.core.target import TargetInfo
-from batchkit.terminal import Meter, awaited, clock, fit, say, standing, table, visible, width_of
+from batchkit.terminal import (
+    SIGNALS,
+    Interruption,
+    Meter,
+    awaited,
+    clock,
+    fit,
+    say,
+    standing,
+    table,
+    visible,
+    width_of,
+)
 
 NOW = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 BATCH = BatchRecord(
@@ -153,6 +167,52 @@ def test_a_time_has_its_date_unless_it_is_today() -> None:
 )
 def test_a_batch_says_what_it_waits_for(changes: dict, said: str) -> None:
     assert awaited(replace(BATCH, **changes), NOW) == said
+
+
+def test_what_is_in_doubt_is_said_to_be_so_until_it_is_looked_up() -> None:
+    batch = replace(BATCH, next_due=None, progress=Progress(total=4, in_doubt=4))
+    at = NOW + timedelta(seconds=180)
+    said = f"4 in doubt until {clock(at, NOW)}, then looked up (the platform may list late)"
+    assert awaited(batch, NOW, at) == said
+    assert standing(batch, "triggered", NOW, at) == (0, 4, f"triggered, {said}")
+    assert awaited(batch, at, at) == "4 in doubt, to be looked up"
+
+
+def test_the_first_signal_interrupts_and_its_double_does_not() -> None:
+    interruption = Interruption()
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with interruption.heard():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        interruption.check()
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_deferred_signal_interrupts_once_where_that_is_checked_or_at_the_end() -> None:
+    interruption = Interruption()
+    with interruption.heard():
+        stack = ExitStack()
+        stack.enter_context(interruption.deferred())
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            stack.close()
+        interruption.check()
+    with interruption.heard(), interruption.deferred():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            interruption.check()
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interruption().heard():
+            signal.raise_signal(signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_after_the_last_trigger_the_ended_executions_are_counted_if_waited_for() -> None:
