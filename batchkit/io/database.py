@@ -111,6 +111,7 @@ class Database:
             return self._engine
         if not self._files.known:
             self._files.create()
+        self._files.check_writable()
         engine = create_engine(
             URL.create("sqlite+pysqlite", database=str(self.path)),
             poolclass=StaticPool,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -47,6 +48,14 @@ class StoreFiles:
         # Only a file that is new is opened here: to close one drops every lock that SQLite holds on it in this process.
         with _creating, suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+    def check_writable(self) -> None:
+        """Raise PermissionError where the file cannot be written.
+
+        SQLite would open it for reading, and leave files beside it that stay read-only when it is writable again.
+        """
+        if not os.access(self._path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self._path))
 
     def remember(self) -> None:
         """These are the files, as they are now."""

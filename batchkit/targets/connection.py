@@ -11,6 +11,7 @@ import asyncio
 import ssl
 from base64 import b64encode
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from ipaddress import ip_address
@@ -19,6 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractStreamWriter
 from httpx_aiohttp import AiohttpTransport
 
 from batchkit.core.outcome import NotSent, Unclear
@@ -40,6 +42,8 @@ _BEFORE_SENDING = (
     aiohttp.ClientHttpProxyError,
     aiohttp.InvalidURL,
 )
+#: the loop's time after which the request of the running task is not written any more
+_write_before: ContextVar[float] = ContextVar("batchkit_write_before")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +115,7 @@ class Connection:
         stream = httpx.ByteStream(content or b"")
         request = httpx.Request(method, url, headers=headers, stream=stream, extensions=self._extensions)
         request.read()
+        _write_before.set(asyncio.get_running_loop().time() + self.total_timeout)
         try:
             async with asyncio.timeout(self.total_timeout):
                 response = await transport.handle_async_request(request)
@@ -179,7 +184,11 @@ class Connection:
             ssl=self._ssl_context or True, limit=self._max_connections, keepalive_timeout=_KEEP_IDLE
         )
         return aiohttp.ClientSession(
-            connector=connector, middlewares=[self._sign], cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            connector=connector,
+            request_class=_TimelyRequest,
+            middlewares=[self._sign],
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
         )
 
     async def _sign(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -193,6 +202,23 @@ async def _body(response: httpx.Response) -> bytes:
     if "content-encoding" in response.headers or not isinstance(response.stream, httpx.AsyncByteStream):
         return await response.aread()
     return b"".join([chunk async for chunk in response.stream])
+
+
+class _TimelyRequest(aiohttp.ClientRequest):
+    """A request that does not leave after its time.
+
+    A process that stood still (SIGSTOP, a paused machine) finds what is due to be written before it finds that it is
+    too late; by then another one may have looked the row up in vain and sent it.
+    """
+
+    async def write_bytes(
+        self, writer: AbstractStreamWriter, conn: aiohttp.connector.Connection, content_length: int | None = None
+    ) -> None:
+        """Write head and body, which leave together."""
+        if asyncio.get_running_loop().time() < _write_before.get():
+            await super().write_bytes(writer, conn, content_length)
+        else:
+            conn.close()
 
 
 class _Hidden(str):
