@@ -81,9 +81,12 @@ class AsteroidTarget:
         retry_delays: Sequence[float] = (0.2, 1.0),
     ) -> None:
         base = base_url(url or os.environ.get("BATCHKIT_URL") or _PLATFORM_URL, ending="/" + "/".join(_ROOT))
-        if api_key is None:
-            api_key = Secret.from_reference(_KEY_REFERENCE)
-        secret = api_key if isinstance(api_key, Secret) else Secret(api_key)
+        try:
+            if api_key is None:
+                api_key = Secret.from_reference(_KEY_REFERENCE)
+            secret = api_key if isinstance(api_key, Secret) else Secret(api_key)
+        finally:
+            api_key = None  # a verbose traceback shows what each function was called with
         if not _HEADER_NAME.match(header):
             raise ConfigError(f"header={header!r} is not the name of an HTTP header, such as {_HEADER}.")
         if on_capacity_limit not in ("reject", "queue"):
@@ -232,7 +235,7 @@ class AsteroidTarget:
         if not isinstance(identity, str) or not identity:
             return Unclear(
                 message=f"{self._info.url} answered {answer.status} without an execution id: "
-                + self._connection.clean(answer.content[:200].decode(errors="replace"))
+                + self._connection.clean(answer.content.decode(errors="replace"))
             )
         status = wire.read_status(body.get("status")) or ExecutionStatus.QUEUED
         return Triggered(execution=Execution(id=identity, status=status))

@@ -29,15 +29,10 @@ class Secret:
 
     def __init__(self, value: str, *, reference: str = "") -> None:
         value = value.strip()
-        where = f" in {reference}" if reference else ""
-        if not value:
-            raise ConfigError(f"The API key{where} is empty. Set it, or pass another one.")
-        for position, character in enumerate(value, start=1):
-            if not "!" <= character <= "~":
-                raise ConfigError(
-                    f"The API key{where} has a character at position {position} that no key has "
-                    f"(U+{ord(character):04X}). Copy it again, without line breaks."
-                )
+        problem = _problem(value, f" in {reference}" if reference else "")
+        if problem:
+            value = _HIDDEN  # a verbose traceback shows what each function was called with
+            raise ConfigError(problem)
         # a closure, because whatever lists an object's attributes would show a plain one
         object.__setattr__(self, "_open", lambda: value)
         object.__setattr__(self, "reference", reference)
@@ -50,10 +45,9 @@ class Secret:
         """
         kind, _, name = reference.partition(":")
         if kind == "env" and name:
-            value = os.environ.get(name, "")
-            if not value.strip():
+            if not os.environ.get(name, "").strip():
                 raise ConfigError(f"There is no API key: set the environment variable {name}, or pass api_key=.")
-            return cls(value, reference=reference)
+            return cls(os.environ[name], reference=reference)
         service, _, user = name.partition("/")
         if kind == "keyring" and service and user:
             return cls(_from_keyring(service, user), reference=reference)
@@ -113,3 +107,16 @@ def _from_keyring(service: str, user: str) -> str:
     if not value:
         raise ConfigError(f"The keyring has no password for {service}/{user}: store one, or set BATCHKIT_API_KEY.")
     return value
+
+
+def _problem(value: str, where: str) -> str:
+    """What is wrong with a key, empty for nothing."""
+    if not value:
+        return f"The API key{where} is empty. Set it, or pass another one."
+    for position, character in enumerate(value, start=1):
+        if not "!" <= character <= "~":
+            return (
+                f"The API key{where} has a character at position {position} that no key has "
+                f"(U+{ord(character):04X}). Copy it again, without line breaks."
+            )
+    return ""

@@ -156,7 +156,8 @@ def read_problem(status: int, content: bytes) -> str:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        text = content[:2000].decode(errors="replace").strip()
+        # Not cut here: half a secret at the end would not be found any more.
+        text = content.decode(errors="replace").strip()
         return text if text and not text.startswith("<") else f"HTTP status {status}"
     message = _text(body, "message") or _text(body, "detail") or _text(body, "title") or f"HTTP status {status}"
     errors = body.get("errors")

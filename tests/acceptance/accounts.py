@@ -1,0 +1,61 @@
+"""What the platform and the store say of a batch, held against each other."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import batchkit as bk
+from batchkit.core.lifecycle import ItemStatus
+from batchkit.core.request import ATTEMPT_KEY, BATCH_KEY, ITEM_KEY
+
+__all__ = ["adds_up", "entries", "ran", "settled_account"]
+
+
+def ran(demo: bk.DemoPlatform, batch_id: str) -> dict[int, list[dict[str, Any]]]:
+    """The platform's executions of a batch, by item."""
+    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for execution in demo.executions():
+        if execution["metadata"].get(BATCH_KEY) == batch_id:
+            found[int(execution["metadata"][ITEM_KEY])].append(execution)
+    return found
+
+
+def adds_up(batch: bk.Batch) -> None:
+    """The counts of the states add up to the total, and say what the items say."""
+    progress = batch.progress
+    counted = Counter(batch.items()["status"])
+    assert {status: getattr(progress, status) for status in ItemStatus} == {s: counted[s] for s in ItemStatus}
+    assert sum(counted.values()) == progress.total
+
+
+def settled_account(demo: bk.DemoPlatform, batch: bk.Batch, *, skipped: frozenset[int] = frozenset()) -> None:
+    """Every row ran exactly once, and the store knows as what. skipped: rows the user settled, cancelled here."""
+    adds_up(batch)
+    executions = ran(demo, batch.id)
+    twice = {item: [each["metadata"][ATTEMPT_KEY] for each in them] for item, them in executions.items() if them[1:]}
+    assert not twice, f"sent twice, item: attempts {twice}"
+    frame = batch.items().set_index("item")
+    lost = set(frame.index) - set(executions)
+    assert not lost, f"never ran: {sorted(lost)}"
+    assert set(executions) <= set(frame.index)
+    assert batch.status == "completed"
+    for item, (execution,) in executions.items():
+        row = frame.loc[item]
+        if item in skipped:
+            assert row["status"] == "cancelled", item
+            continue
+        assert (row["status"], row["execution_id"]) == ("triggered", execution["id"]), item
+        assert str(row["attempt"]) == execution["metadata"][ATTEMPT_KEY], item
+        assert row["intent_at"] <= row["triggered_at"]
+
+
+def entries(journal: Path, event: str = "") -> list[dict[str, Any]]:
+    """What was noted, or what of one event, in order; a last line cut short by a kill is left out."""
+    if not journal.exists():
+        return []
+    lines = journal.read_text().split("\n")[:-1]
+    noted = [json.loads(line) for line in lines]
+    return [each for each in noted if event in ("", each["event"])]

@@ -1,0 +1,84 @@
+"""Processes of a test, which are killed, stopped and continued from it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Barrier
+
+import psutil
+
+import batchkit as bk
+
+__all__ = ["FULL", "Processes", "eventually", "requests_later"]
+
+#: whether the long form was asked for
+FULL = os.environ.get("BATCHKIT_ACCEPTANCE") == "full"
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(
+    ["pytest", "batchkit.workspace", "batchkit.core.validation", "batchkit.core.results", "batchkit.targets.demo"]
+)
+
+
+def eventually(met: Callable[[], object], seconds: float = 60.0) -> None:
+    """Return once `met` is true; fail after `seconds`."""
+    end = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < end, f"not within {seconds:g} s"
+        time.sleep(0.002)
+
+
+def requests_later(demo: bk.DemoPlatform, count: int) -> None:
+    """Return once so many more execute requests have reached the platform."""
+    wanted = demo.requests.count + count
+    eventually(lambda: demo.requests.count >= wanted)
+
+
+class Processes:
+    """Processes of this test, all of which end with it."""
+
+    def __init__(self) -> None:
+        self._all: list[BaseProcess] = []
+
+    def start(self, work: Callable[..., None], *args: object) -> BaseProcess:
+        process = _CONTEXT.Process(target=work, args=args, daemon=True)
+        process.start()
+        self._all.append(process)
+        return process
+
+    def barrier(self, count: int) -> Barrier:
+        """For so many processes, to begin at once."""
+        return _CONTEXT.Barrier(count)
+
+    def kill(self, process: BaseProcess) -> None:
+        process.kill()
+        process.join(30)
+        assert process.exitcode is not None
+
+    def stop(self, process: BaseProcess) -> None:
+        """Freeze it; returns once it stands still."""
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGSTOP)
+        self.stands_still(process)
+
+    def stands_still(self, process: BaseProcess) -> None:
+        """Return once it is stopped, by itself or from here."""
+        eventually(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+
+    def go_on(self, process: BaseProcess) -> None:
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGCONT)
+
+    def ends(self, process: BaseProcess, code: int = 0, seconds: float = 90.0) -> None:
+        process.join(seconds)
+        assert process.exitcode == code, f"exit code {process.exitcode}"
+
+    def end_all(self) -> None:
+        for process in self._all:
+            process.kill()
+            process.join(30)
