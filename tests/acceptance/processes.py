@@ -74,7 +74,7 @@ class Processes:
         assert process.pid is not None
         os.kill(process.pid, signal.SIGCONT)
 
-    def ends(self, process: BaseProcess, code: int = 0, seconds: float = 90.0) -> None:
+    def ends(self, process: BaseProcess, code: int = 0, seconds: float = 250.0) -> None:
         process.join(seconds)
         assert process.exitcode == code, f"exit code {process.exitcode}"
 

@@ -20,8 +20,10 @@ from batchkit.core.request import ITEM_KEY
 
 KILLED = -signal.SIGKILL
 KILLS = 200 if FULL else 10
-#: enough that some are left after the last kill
-ROWS = 60 * KILLS + 300
+#: of variations
+FEWER_KILLS = 100 if FULL else 4
+#: a kill, and the first and the last process; enough that some rows are left for the last
+ROWS_A_KILL, ROWS_BESIDE = 60, 300
 PACES = {
     "interval 0": {"max_concurrent": 10, "batch_interval": 0.0},
     "interval": {"max_concurrent": 20, "batch_interval": 0.1},
@@ -71,7 +73,8 @@ def test_killed_at_random_moments(
     unhurried: bk.DemoPlatform, plan: Plan, planner: Planner, processes: Processes, pace: dict[str, Any], seed: int
 ) -> None:
     dice = random.Random(seed)
-    batch = create(planner, ROWS, **pace)
+    rows = ROWS_A_KILL * KILLS + ROWS_BESIDE
+    batch = create(planner, rows, **pace)
     plan = replace(plan, batch_id=batch.id)
     for _ in range(KILLS):
         kill_at_random(processes, processes.start(run, plan), unhurried, dice)
@@ -80,7 +83,7 @@ def test_killed_at_random_moments(
     settled_account(unhurried, batch)
     found = Counter(each["found"] for each in entries(plan.journal, "lookup"))
     print(
-        f"\n{KILLS} kills, {ROWS} rows, {batch.record.epoch} epochs; lookups: {found[True]} ran, {found[False]} did not"
+        f"\n{KILLS} kills, {rows} rows, {batch.record.epoch} epochs; lookups: {found[True]} ran, {found[False]} did not"
     )
 
 
@@ -92,9 +95,9 @@ def test_killed_while_the_platform_is_late_to_accept_and_to_list(
     unhurried.faults.latency = 0.5
     unhurried.faults.listing_delay = 0.6
     dice = random.Random(seed)
-    batch = create(planner, ROWS, max_concurrent=40, batch_interval=0)
+    batch = create(planner, ROWS_A_KILL * FEWER_KILLS + ROWS_BESIDE, max_concurrent=40, batch_interval=0)
     plan = replace(plan, batch_id=batch.id, listing_delay=0.8)
-    for _ in range(KILLS):
+    for _ in range(FEWER_KILLS):
         kill_at_random(processes, processes.start(run, plan), unhurried, dice)
     processes.ends(processes.start(run, plan))
     settled_account(unhurried, batch)
@@ -105,7 +108,7 @@ def test_killed_while_the_batch_is_made(
     unhurried: bk.DemoPlatform, plan: Plan, processes: Processes, seed: int
 ) -> None:
     dice = random.Random(seed)
-    for _ in range(KILLS):
+    for _ in range(FEWER_KILLS):
         process = processes.start(create_and_run, plan, 400)
         time.sleep(dice.random() * 0.3)
         processes.kill(process)
@@ -121,9 +124,9 @@ def test_killed_with_a_target_that_cannot_look_up(
     unhurried: bk.DemoPlatform, plan: Plan, planner: Planner, processes: Processes, seed: int
 ) -> None:
     dice = random.Random(seed)
-    batch = create(planner, ROWS, max_concurrent=10, batch_interval=0)
+    batch = create(planner, ROWS_A_KILL * FEWER_KILLS + ROWS_BESIDE, max_concurrent=10, batch_interval=0)
     plan = replace(plan, batch_id=batch.id, can_look_up=False)
-    for _ in range(KILLS):
+    for _ in range(FEWER_KILLS):
         kill_at_random(processes, processes.start(run, plan), unhurried, dice)
         adds_up(batch)
     processes.ends(processes.start(run, plan))
@@ -147,4 +150,4 @@ def test_killed_with_a_target_that_cannot_look_up(
         mine.take_over()
         mine.join()
         settled_account(unhurried, mine, skipped=skipped)
-    print(f"\n{KILLS} kills, {ROWS} rows, in doubt: {len(skipped)} had run, {len(again)} had not")
+    print(f"\n{FEWER_KILLS} kills, in doubt: {len(skipped)} had run, {len(again)} had not")

@@ -100,13 +100,13 @@ def test_no_request_is_begun_once_cancel_has_returned(
 def test_a_pause_from_another_process_holds_within_a_second(
     demo: bk.DemoPlatform, target: Watched, ws: bk.Workspace, plan: Plan, processes: Processes, pace: dict[str, Any]
 ) -> None:
-    batch = create(ws, 2_000, **pace)
+    batch = create(ws, 600, **pace)
     eventually(lambda: demo.requests.count >= 50)
     processes.ends(processes.start(pause, replace(plan, batch_id=batch.id)))
     [paused] = entries(plan.journal, "paused")
     is_quiet_after(demo, target, batch, paused["at"] + 1.0)
     assert batch.status == "paused"
-    assert 0 < batch.progress.pending < 2_000
+    assert 0 < batch.progress.pending < 600
     late = target.begun_between(paused["at"], float("inf"))
     print(f"\n{len(late)} requests were begun after the other process had paused")
     batch.resume()

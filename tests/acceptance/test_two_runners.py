@@ -28,8 +28,8 @@ from sending import STEPS, WINDOW, Plan, Planner, create, run
 import batchkit as bk
 from batchkit.core.request import ATTEMPT_KEY, ITEM_KEY
 
-STOPS = 30 if FULL else 4
-STOPPED_AT = STEPS if FULL else ("after the intent", "request accepted", "after the answer", "after the outcome")
+STOPS = 30 if FULL else 3
+STOPPED_AT = STEPS if FULL else ("after the intent", "request accepted", "after the answer")
 
 
 def one_owner_at_any_time(journal: Path) -> int:
@@ -99,27 +99,31 @@ def test_stopped_at_random_moments_for_longer_than_the_lease(
     demo: bk.DemoPlatform, plan: Plan, planner: Planner, processes: Processes
 ) -> None:
     dice = random.Random(STOPS)
-    batch = create(planner, 200 * STOPS, max_concurrent=4, batch_interval=0.05)
+    batch = create(planner, 150 * STOPS, max_concurrent=2, batch_interval=0.05)
     plan = replace(plan, batch_id=batch.id)
     running = {each.pid: each for each in [processes.start(run, plan) for _ in range(2)]}
-    stops = in_window = 0
-    while stops < STOPS:
-        requests_later(demo, dice.randint(1, 20))
+    taken_over = stops = in_window = 0
+    while taken_over < STOPS:
+        assert stops < 20 * STOPS
+        requests_later(demo, dice.randint(1, 15))
         time.sleep(dice.random() * 0.05)
         process = running[owner(plan.journal)]
         processes.stop(process)
-        if not has_arrived(demo, plan.journal, process.pid):
-            in_window += 1
-        else:
+        if has_arrived(demo, plan.journal, process.pid):
             stops += 1
             time.sleep(plan.lease_seconds * 1.2 + dice.random() * 2)
+            # Not taken over: it was stopped in a transaction, and the other one waits for the store.
+            taken_over += owner(plan.journal) != process.pid
+        else:
+            in_window += 1
         processes.go_on(process)
     for process in running.values():
         processes.ends(process)
     settled_account(demo, batch)
     epochs = one_owner_at_any_time(plan.journal)
-    assert epochs > STOPS // 2
-    print(f"\n{stops} stops, {epochs} epochs; {in_window} more fell between check and arrival and were cut short")
+    print(
+        f"\n{stops} stops, {taken_over} takeovers meanwhile, {epochs} epochs; {in_window} stops near the window cut short"
+    )
 
 
 def has_arrived(demo: bk.DemoPlatform, journal: Path, pid: int | None) -> bool:
