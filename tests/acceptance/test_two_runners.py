@@ -122,7 +122,8 @@ def test_stopped_at_random_moments_for_longer_than_the_lease(
     settled_account(demo, batch)
     epochs = one_owner_at_any_time(plan.journal)
     print(
-        f"\n{stops} stops, {taken_over} takeovers meanwhile, {epochs} epochs; {in_window} stops near the window cut short"
+        f"\n{stops} stops, {taken_over} takeovers meanwhile, {epochs} epochs; "
+        f"{in_window} stops near the window cut short"
     )
 
 
