@@ -24,7 +24,7 @@ from batchkit.core.record import BatchRecord, ItemChange
 from batchkit.core.retry import RetryPolicy
 from batchkit.core.waiting import Until, is_reached
 from batchkit.engine.runner import POLL_SECONDS, Runner
-from batchkit.errors import EngineError
+from batchkit.errors import EngineError, StoreError
 
 __all__ = ["KernelEngine"]
 
@@ -32,6 +32,8 @@ T = TypeVar("T")
 logger = logging.getLogger("batchkit")
 
 _CLOSE_SECONDS = 10.0
+#: a store that fails for longer ends the waiting for its batches
+_STORE_PATIENCE_SECONDS = 10.0
 
 
 class KernelEngine:
@@ -45,6 +47,7 @@ class KernelEngine:
         clock: Clock,
         policy: RetryPolicy | None = None,
         poll_seconds: float = POLL_SECONDS,
+        store_patience: float = _STORE_PATIENCE_SECONDS,
     ) -> None:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._store = store
@@ -52,6 +55,7 @@ class KernelEngine:
         self._clock = clock
         self._policy = policy or RetryPolicy()
         self._poll_seconds = poll_seconds
+        self._store_patience = store_patience
         self._runners: dict[str, tuple[Runner, asyncio.Task[None]]] = {}
         self._attending: dict[str, asyncio.Lock] = {}
         self._changed: dict[str, asyncio.Event] = {}
@@ -131,6 +135,9 @@ class KernelEngine:
         if tasks:
             await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
         await self._target.aclose()
+        if tasks:
+            # What the target gave up with that is recorded, too.
+            await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
         await self._store.aclose()
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:
@@ -214,12 +221,24 @@ class KernelEngine:
         self._nudge(batch_id)
         return change
 
+    def trouble(self, batch_id: str, after: float = 0.0) -> StoreError | None:
+        """What the store fails with for the batch that runs here; None: nothing, or nothing since `after` (monotonic)."""
+        runner = self._runner(batch_id)
+        return None if runner is None else runner.trouble(self._store_patience, after)
+
     async def wait(self, batch_id: str, until: Until) -> BatchRecord:
-        """The batch once it is where `until` says. Raises BatchError where that cannot be."""
+        """The batch once it is where `until` says.
+
+        Raises BatchError where that cannot be, StoreError where the store has failed for some time: the batch goes on
+        by itself once it works again.
+        """
+        began = self._clock.monotonic()
         while True:
             changed = self._changed.setdefault(batch_id, asyncio.Event())
             changed.clear()
             batch = await self._store.batch(batch_id)
+            if (trouble := self.trouble(batch_id, began)) is not None:
+                raise trouble
             if batch_id in self._runners:
                 # Its lease may have lapsed while the machine slept; the runner renews it.
                 batch = replace(batch, runner_alive=True)

@@ -18,7 +18,8 @@ from batchkit.core.record import BatchRecord, Claim, ItemOutcome, Lease, Tick
 from batchkit.core.retry import Health, RetryPolicy
 from batchkit.core.schedule import TOLERANCE, after_group, has_missed_slots
 from batchkit.engine.follower import Follower
-from batchkit.errors import StoreError, TargetError
+from batchkit.engine.settler import Settler
+from batchkit.errors import StoreError
 
 __all__ = ["POLL_SECONDS", "Runner"]
 
@@ -36,7 +37,6 @@ _LINGER_SECONDS = 0.05
 _LEASE_MARGIN = 2 / 15
 #: after the store failed, it is tried again this often
 _STORE_RETRY_SECONDS = 1.0
-_LOOKED_UP_AT_ONCE = 100
 _NOT_SENT = "It was not sent: the batch was paused or stopped first, or the target asked to wait."
 
 
@@ -66,6 +66,7 @@ class Runner:
         self._poll_seconds = poll_seconds
         self._on_change = on_change
         self._follower = Follower(lease.batch_id, store=store, target=target, clock=clock, on_note=self.wake)
+        self._settler = Settler(lease.batch_id, store=store, target=target, clock=clock, on_outcomes=self._settled)
         self._wakeup = asyncio.Event()
         #: commands under way that stop it
         self._holds = 0
@@ -95,8 +96,15 @@ class Runner:
         self._pause = ""
         #: what it waits for, for people
         self._reason = ""
-        self._settling: asyncio.Task[None] | None = None
-        self._no_settling_before = 0.0
+        #: what the store fails with, and the first and the last time it did, on the monotonic clock
+        self._trouble: tuple[StoreError, float, float] | None = None
+
+    def trouble(self, patience: float, after: float) -> StoreError | None:
+        """What the store has been failing with for `patience` seconds, once more since `after`; nothing is sent then."""
+        if self._trouble is None:
+            return None
+        error, first, last = self._trouble
+        return error if last - first >= patience and last >= after else None
 
     @property
     def _held(self) -> bool:
@@ -149,9 +157,11 @@ class Runner:
             if self._waits_for_group():
                 await self._clock.wait(self._wakeup, self._linger())
                 return True
-            quiet_until = self._quiet_until
+            quiet_until, asked = self._quiet_until, self._claimable()
             tick = await self._visit()
         except StoreError as error:
+            now = self._clock.monotonic()
+            self._trouble = (error, self._trouble[1] if self._trouble else now, now)
             logger.warning("%s: %s", self.batch_id, error)
             self._give_back()
             if self._closing:
@@ -159,6 +169,9 @@ class Runner:
             await self._clock.wait(asyncio.Event(), _STORE_RETRY_SECONDS)
             return True
         self._take_note(tick)
+        if asked or not self._claimable():
+            # A visit that could do with less than the one that failed does not count.
+            self._trouble = None
         if tick.claimed:
             self._ready.extend(tick.claimed)
             if self._quiet_until == quiet_until:
@@ -222,7 +235,7 @@ class Runner:
         if tick.batch.progress.executions.open:
             self._follower.start()
         if tick.next_settle is not None and tick.next_settle <= self._clock.now():
-            self._start_settling()
+            self._settler.start()
 
     def _is_over(self, batch: BatchRecord) -> bool:
         if self._sending or self._ready or self._outbox:
@@ -403,32 +416,14 @@ class Runner:
         if decision.wait:
             self._quiet_until = max(self._quiet_until, seconds + decision.wait)
             self._gate = max(self._gate, self._quiet_until)
-            self._gate_at = self._clock.now() + timedelta(seconds=decision.wait)
+            self._gate_at = self._clock.now() + timedelta(seconds=self._quiet_until - seconds)
             self._reason = f"{decision.reason} Next try at {self._gate_at:%H:%M:%S} UTC."
             logger.info("%s: nothing is sent for %.1f s. %s", self.batch_id, decision.wait, decision.reason)
         elif isinstance(outcome, Triggered | Refused):
             self._reason = ""
 
-    # Rows in doubt
-
-    def _start_settling(self) -> None:
-        idle = self._settling is None or self._settling.done()
-        if idle and self._target.can_look_up and self._clock.monotonic() >= self._no_settling_before:
-            self._settling = asyncio.get_running_loop().create_task(self._settle())
-
-    async def _settle(self) -> None:
-        """Ask the target for the executions of rows in doubt: those it knows were triggered, the others were not."""
-        try:
-            for item in await self._store.doubtful(self.batch_id, _LOOKED_UP_AT_ONCE):
-                found = await self._target.find(self.batch_id, item.item, item.attempt)
-                outcome: Outcome = NotSent(message="The target knows nothing of it; it can be sent again.")
-                if found is not None:
-                    outcome = Triggered(execution=found)
-                now = self._clock.now()
-                self._outbox.append(ItemOutcome(item=item.item, attempt=item.attempt, outcome=outcome, at=now))
-        except (TargetError, StoreError) as error:
-            self._no_settling_before = self._clock.monotonic() + 2 * self._target.poll_interval
-            logger.warning("%s: rows in doubt could not be looked up: %s", self.batch_id, error)
+    def _settled(self, outcomes: list[ItemOutcome]) -> None:
+        self._outbox += outcomes
         self.wake()
 
     # The end
@@ -436,9 +431,9 @@ class Runner:
     async def _end(self) -> None:
         self._follower.stop()
         self._give_back()
-        for task in (self._settling, self._releasing):
-            if task is not None:
-                task.cancel()
+        self._settler.stop()
+        if self._releasing is not None:
+            self._releasing.cancel()
         if self._sending:
             await asyncio.wait(self._sending)
         try:

@@ -65,15 +65,15 @@ class Database:
 
     async def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(connection, ...)` in a transaction that is durable when this returns. Raises StoreError."""
-        return await self._run(lambda: self._transaction(work, args, kwargs, read=False))
+        return await self._run(lambda connection: work(connection, *args, **kwargs), read=False)
 
     async def read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(connection, ...)` over one consistent snapshot. Raises StoreError."""
-        return await self._run(lambda: self._transaction(work, args, kwargs, read=True))
+        return await self._run(lambda connection: work(connection, *args, **kwargs), read=True)
 
     async def aclose(self) -> None:
         """Close the file; a later call opens it again, or what is then in its place."""
-        await self._run(self._close)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
 
     def shutdown(self) -> None:
         """Close the file and end the thread; no call may follow, but another of this one."""
@@ -82,27 +82,33 @@ class Database:
             self._thread.submit(self._close).result()
             self._thread.shutdown()
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+    async def _run(self, work: Callable[[Connection], T], *, read: bool) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: self._transaction(work, read=read))
 
-    def _transaction(self, work: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], *, read: bool) -> T:
+    def _transaction(self, work: Callable[[Connection], T], *, read: bool) -> T:
         try:
-            engine = self._open()
-            with engine.connect().execution_options(batchkit_read=read) as connection, connection.begin():
-                if not read:
-                    self._check_form(connection)
-                result = work(connection, *args, **kwargs)
-            # What was written into a file that is no longer there is not recorded.
-            self._check_files()
-            return result
+            try:
+                return self._attempt(work, read=read)
+            except UnicodeEncodeError:
+                return self._attempt(work, read=read, mend=True)
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             if _code(error) not in _HARMLESS:
                 self._disconnect()
             raise self._explained(error) from error
         except (ValueError, OverflowError) as error:
-            if isinstance(error, UnicodeEncodeError):
-                raise
             raise StoreError(f"The store {self.path} holds what batchkit did not write: {error}. {_DAMAGED}") from error
+
+    def _attempt(self, work: Callable[[Connection], T], *, read: bool, mend: bool = False) -> T:
+        engine = self._open()
+        options = {"batchkit_read": read, "batchkit_mend": mend}
+        with engine.connect().execution_options(**options) as connection, connection.begin():
+            if not read:
+                self._check_form(connection)
+            result = work(connection)
+        # What was written into a file that is no longer there is not recorded.
+        self._check_files()
+        return result
 
     def _open(self) -> Engine:
         if self._files.known:
@@ -119,6 +125,7 @@ class Database:
         )
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "before_cursor_execute", _mend, retval=True)
         try:
             self._form = self._migrated(engine)
             self._files.remember()
@@ -225,3 +232,18 @@ def _begin(connection: Connection) -> None:
     # A deferred transaction that turns into a write fails at once, whatever the busy timeout says.
     read = connection.get_execution_options().get("batchkit_read", False)
     connection.exec_driver_sql("BEGIN" if read else "BEGIN IMMEDIATE")
+
+
+def _mend(
+    connection: Connection, _cursor: object, statement: str, parameters: Any, _context: object, executemany: bool
+) -> tuple[str, Any]:
+    """Replace what no database can hold: half a character, as a server may send one in its JSON."""
+    if connection.get_execution_options().get("batchkit_mend", False):
+        rows = parameters if executemany else [parameters]
+        whole = [tuple(_whole(value) for value in row) for row in rows]
+        parameters = whole if executemany else whole[0]
+    return statement, parameters
+
+
+def _whole(value: object) -> object:
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(value, str) else value

@@ -14,11 +14,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, text
 
 import batchkit as bk
+from batchkit.core.outcome import Outcome, Refused, Triggered
+from batchkit.core.request import TriggerRequest
 from batchkit.io.database import Database
 from batchkit.testing import ScriptedTarget
 
@@ -245,7 +249,6 @@ def test_a_wait_ends_at_once_where_the_store_cannot_be_read(path: Path, fault: F
             joined(batch)
 
 
-@pytest.mark.xfail(reason="the runner logs what a write fails with and tells nobody who waits", strict=True)
 @pytest.mark.parametrize("fault", [full, locked, newer, broken])
 def test_a_wait_ends_where_the_store_cannot_be_written(path: Path, fault: Fault) -> None:
     with opened(ScriptedTarget(), path) as ws:
@@ -323,6 +326,24 @@ def test_what_lies_in_the_place_of_a_store_is_not_mixed_with_it(tmp_path: Path) 
     connection.close()
 
 
+def test_what_was_written_into_a_file_deleted_meanwhile_is_not_said_to_be_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+
+    def work(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO saved_mapping VALUES ('a', 'b', '{}', 0)"))
+        path.rename(tmp_path / "kept")
+
+    async def write() -> None:
+        database = Database(path)
+        try:
+            await database.write(work)
+        finally:
+            database.shutdown()
+
+    with pytest.raises(bk.StoreError, match="deleted or replaced"):
+        asyncio.run(write())
+
+
 class Disk(sqlite3.Connection):
     """A connection whose commits reach the disk, and then report that they did not, while told so."""
 
@@ -366,3 +387,22 @@ def test_a_commit_that_failed_and_yet_happened_is_seen_after_opening_anew(
         batch.resume()
         joined(batch)
         assert_all_ran_once(batch, target)
+
+
+def test_half_a_character_from_a_server_is_recorded_as_one_that_is_missing(tmp_path: Path) -> None:
+    half = "broken \ud83d"
+    target = ScriptedTarget()
+
+    def answer(request: TriggerRequest, number: int) -> Outcome:
+        if number == 0:
+            return Refused(code="400", message=half)
+        execution = target.accept(request)
+        return Triggered(execution=replace(execution, result={"said": half}, error=half, profile_name=half))
+
+    target.answer = answer
+    with opened(target, tmp_path / "runs.sqlite") as ws:
+        batch = batch_of(ws, ["a", "b"], PACE)
+        joined(batch)
+        results = batch.results()
+        assert results["error"].tolist() == ["broken \ufffd"] * 2
+        assert results["result"][1] == {"said": "broken \ufffd"}

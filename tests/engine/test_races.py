@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from batchkit.core.lifecycle import BatchStatus
-from batchkit.core.outcome import Outcome, Triggered, Wait
+from batchkit.core.outcome import Outcome, Triggered, Unclear, Wait
 from batchkit.core.record import Lease, Tick
 from batchkit.core.request import TriggerRequest
 from batchkit.engine.kernel import KernelEngine
 from batchkit.errors import StateError, StoreError
+from batchkit.io.clock import SystemClock
 from batchkit.io.store import SqlStore
 from batchkit.testing import ScriptedTarget
 
@@ -211,5 +212,27 @@ def test_a_batch_lost_to_another_runner_can_be_taken_back_while_the_last_answers
             record = await b.reaches(batch_id, lambda r: r.runner_alive)
             assert (record.epoch, record.runner) == (3, b.engine.owner)
             target.give_up()
+
+    asyncio.run(scenario())
+
+
+def test_closing_records_what_the_target_gives_up_and_leaves_the_batch_to_others(bench, monkeypatch) -> None:
+    class Hanging(Answers):
+        async def aclose(self) -> None:
+            for answer in self.waiting:
+                answer.set_result(Unclear(message="The target was closed."))
+
+    monkeypatch.setattr("batchkit.engine.kernel._CLOSE_SECONDS", 0.2)
+
+    async def scenario() -> None:
+        async with bench(Hanging(), clock=SystemClock()) as b:
+            batch_id = await b.batch(3, attend=False)
+            await b.engine.attend(batch_id)
+            await eventually(lambda: len(b.target.waiting) == 3)
+            await b.engine._close()
+            record = await b.record(batch_id)
+            assert (record.progress.in_doubt, record.progress.triggering) == (3, 0)
+            assert not record.runner_alive
+            b.target.waiting.clear()
 
     asyncio.run(scenario())
