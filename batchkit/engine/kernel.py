@@ -222,7 +222,7 @@ class KernelEngine:
         return change
 
     def trouble(self, batch_id: str, after: float = 0.0) -> StoreError | None:
-        """What the store fails with for the batch that runs here; None: nothing, or nothing since `after` (monotonic)."""
+        """What the store fails with for the batch that runs here; None: nothing, or nothing since `after`."""
         runner = self._runner(batch_id)
         return None if runner is None else runner.trouble(self._store_patience, after)
 
