@@ -100,7 +100,7 @@ class Runner:
         self._trouble: tuple[StoreError, float, float] | None = None
 
     def trouble(self, patience: float, after: float) -> StoreError | None:
-        """What the store has been failing with for `patience` seconds, and again since `after`; nothing is sent then."""
+        """What the store has been failing with for `patience` seconds, and again since `after`."""
         if self._trouble is None:
             return None
         error, first, last = self._trouble
