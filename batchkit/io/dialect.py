@@ -30,6 +30,8 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+#: codecs that take a byte order mark away themselves; a second one is text
+_TAKES_MARK = {"utf-8-sig", "utf-16", "utf-32"}
 #: text codecs of Python that are escapes within other text, not the encoding of a file
 _NOT_OF_FILES = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"}
 
@@ -184,7 +186,7 @@ def _transcode(data: bytes, encoding: str, *, guessed: bool) -> Text:
             text = decoder.decode(chunk, offset + _CHUNK >= len(data))
         except UnicodeError as exc:
             raise TableError(f"The file cannot be read as {encoding}: {exc}. Choose another encoding.") from exc
-        if offset == 0:
+        if offset == 0 and encoding not in _TAKES_MARK:
             text = text.removeprefix("\ufeff")
         pieces = _SURROGATE.split(text)
         count += len(pieces) - 1

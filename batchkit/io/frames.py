@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from batchkit.core.table import ERRORS_COLUMN, Table
 from batchkit.errors import TableError
-from batchkit.io.header import name_columns
+from batchkit.io.header import name_columns, refuse_long_names
 from batchkit.io.problems import Problems, excerpt
 
 __all__ = ["cell_texts", "table_of_frame"]
@@ -28,10 +28,12 @@ def table_of_frame(frame: pd.DataFrame) -> Table:
 
     Dates and times are written as the formats `date` and `date-time` have them, 2026-01-31 where all of a column are
     midnight without a zone, else 2026-01-31T12:30:00, with the offset where there is a zone. The frame is not changed.
-    Its index comes along; rows are counted as if below a header. Raises TableError if a cell has no text.
+    Its index comes along; rows are counted as if below a header. Raises TableError if a cell has no
+    text, and for a name beyond all bounds.
     """
     problems = Problems()
     labels = ["" if _is_missing(label) else str(label) for label in frame.columns]
+    refuse_long_names(labels)
     kept = [position for position, label in enumerate(labels) if label != ERRORS_COLUMN]
     if len(kept) < len(labels):
         problems.add("own_export", expected=ERRORS_COLUMN)

@@ -8,6 +8,7 @@ All functions work on UTF-8: quotes, line ends and the delimiter are single byte
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +19,8 @@ __all__ = ["Grammar", "Record", "count_lines", "end_of_text", "read_record"]
 # Python 3.11.0 to 3.11.4.)
 _CELLS_AT_ONCE = 10_000
 _DOUBLED_AT_MOST = 99
+
+_QUOTES = re.compile(rb'"+')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +70,8 @@ class Record:
     spaced: bytes | None = None
 
 
-def read_record(data: bytes, start: int, end: int, grammar: Grammar) -> Record:
-    """The record at `start`; `end` is where the text ends."""
+def read_record(data: bytes, start: int, end: int, grammar: Grammar, *, most: int = sys.maxsize) -> Record:
+    """The record at `start`; `end` is where the text ends. It is left off after `most` cells and one more."""
     cells: list[bytes] = []
     unclosed = trailing = spaced = None
     while True:
@@ -90,7 +93,7 @@ def read_record(data: bytes, start: int, end: int, grammar: Grammar) -> Record:
             if cell.startswith((b" ", b"\t")) and cell.lstrip(b" \t").startswith(b'"'):
                 spaced = spaced or cell
         cells.append(cell)
-        if stop >= end or data[stop : stop + 1] != grammar.delimiter:
+        if stop >= end or data[stop : stop + 1] != grammar.delimiter or len(cells) > most:
             break
         start = stop + 1
     if stop < end:
@@ -117,10 +120,9 @@ def end_of_text(data: bytes, start: int) -> int:
 
 def _closing_quote(data: bytes, start: int, end: int) -> int:
     """Where the quote is that closes a cell, -1 if there is none."""
-    place = data.find(b'"', start, end)
-    while 0 <= place < end - 1 and data[place + 1 : place + 2] == b'"':
-        place = data.find(b'"', place + 2, end)
-    return place
+    # of quotes in a row each two mean one; the last of an odd number closes
+    odd = (run.end() - 1 for run in _QUOTES.finditer(data, start, end) if (run.end() - run.start()) % 2)
+    return next(odd, -1)
 
 
 def _end(pattern: re.Pattern[bytes], data: bytes, start: int, end: int) -> int:

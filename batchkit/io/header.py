@@ -1,12 +1,26 @@
-"""The header of a table: every column with a name of its own, whatever the file says."""
+"""The header of a table: every column with a name of its own, whatever the file says, or a refusal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from batchkit.errors import TableError
 from batchkit.io.problems import Problems, excerpt
 
-__all__ = ["name_columns"]
+__all__ = ["MAX_NAME", "name_columns", "refuse_long_names"]
+
+#: characters; what is longer is no name, and would be compared with every input letter by letter
+MAX_NAME = 10_000
+
+
+def refuse_long_names(names: Sequence[str]) -> None:
+    """Raise TableError if one of them is longer than `MAX_NAME`, before anything is done with it."""
+    for position, name in enumerate(names, start=1):
+        if len(name) > MAX_NAME:
+            raise TableError(
+                f"The name of column {position}, {excerpt(name)}, is {len(name):,} characters long, more than "
+                f"{MAX_NAME:,}. Is a quote in the header never closed, or is this no table?"
+            )
 
 
 def name_columns(names: Sequence[str], problems: Problems, *, row: int | None, line: int | None) -> list[str]:

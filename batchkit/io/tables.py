@@ -28,7 +28,7 @@ from batchkit.io.exports import restore
 from batchkit.io.foreign import foreign_bytes, foreign_text
 from batchkit.io.frames import table_of_frame
 from batchkit.io.grammar import Grammar, count_lines, end_of_text, read_record
-from batchkit.io.header import name_columns
+from batchkit.io.header import name_columns, refuse_long_names
 from batchkit.io.problems import Problems
 from batchkit.io.survey import Survey, survey
 from batchkit.io.swallowed import note_swallowed, swallowed_lines
@@ -56,7 +56,7 @@ def read_csv(source: Source, *, encoding: str | None = None, delimiter: str | No
     No cell of a file is converted or trimmed. In a DataFrame missing cells become empty, dates and times ISO text
     (2026-01-31 where a column has only days, else 2026-01-31T12:30:00, with its offset if any), all else `str()`.
     Raises TableError if there is nothing to read: no such file, an unknown encoding, a file that is no text or
-    that is something else, such as an HTML page, JSON or an image.
+    that is something else, such as an HTML page, JSON or an image, or a header beyond all bounds.
     """
     if delimiter is not None:
         delimiter = _delimiter(delimiter)
@@ -190,10 +190,12 @@ def _read(text: Text, header: Place, end: int, delimiter: str, problems: Problem
     if header.offset >= end:
         problems.add("empty_file")
         return [], _Body(data=pa.table({}))
-    record = read_record(text.data, header.offset, end, Grammar.of(delimiter))
+    record = read_record(text.data, header.offset, end, Grammar.of(delimiter), most=MAX_COLUMNS)
     columns = len(record.cells)
     if columns > MAX_COLUMNS:
-        raise TableError(f"The header has {columns:,} columns, more than {MAX_COLUMNS:,}. Is the delimiter right?")
+        raise TableError(f"The header has more than {MAX_COLUMNS:,} columns. Is the delimiter right?")
+    names = [cell.decode("utf-8") for cell in record.cells]
+    refuse_long_names(names)
     body = None
     mark = delimiter.encode()
     odd = any(swallowed_lines(cell, position, columns, mark) for position, cell in enumerate(record.cells))
@@ -210,7 +212,7 @@ def _read(text: Text, header: Place, end: int, delimiter: str, problems: Problem
         problems.add("blank_lines_at_end", actual=after)
     if record.end == end:
         problems.add("no_rows")
-    return [cell.decode("utf-8") for cell in record.cells], body
+    return names, body
 
 
 def _fast(data: bytes, start: int, end: int, columns: int, delimiter: str, known: Survey) -> _Body | None:

@@ -16,6 +16,7 @@ import pytest
 
 from batchkit.core.table import ERRORS_COLUMN, TEXT, Problem, Severity, Table
 from batchkit.errors import TableError
+from batchkit.io.header import MAX_NAME
 from batchkit.io.tables import MAX_COLUMNS, read_csv
 
 
@@ -436,6 +437,15 @@ class TestSize:
     def test_more_columns_than_any_table_has_are_refused(self) -> None:
         with pytest.raises(TableError, match="Is the delimiter right"):
             read_csv(b"a," * MAX_COLUMNS + b"a\n")
+
+    def test_a_name_no_column_has_is_refused(self) -> None:
+        assert read_csv(b"a" * MAX_NAME + b"\n1\n").ok
+        with pytest.raises(TableError, match=r"column 2, 'aaa.*10,001 characters"):
+            read_csv(b"b," + b"a" * (MAX_NAME + 1) + b"\n1,2\n")
+        with pytest.raises(TableError, match="never closed"):
+            read_csv(b'a,"b\n' + b"1,2\n" * MAX_NAME)
+        with pytest.raises(TableError, match="column 1"):
+            read_csv(pd.DataFrame({"a" * (MAX_NAME + 1): ["1"]}))
 
     @pytest.mark.parametrize("name", ["a", "aa"])
     @pytest.mark.parametrize("quote", ["", '5" '])
