@@ -52,9 +52,11 @@ if TYPE_CHECKING:
     )
     from batchkit.io.exports import write_csv
     from batchkit.io.tables import read_csv
+    from batchkit.targets.answers import Lookup, Polling
     from batchkit.targets.asteroid import AsteroidTarget
     from batchkit.targets.demo import DemoPlatform
     from batchkit.targets.function import FunctionTarget
+    from batchkit.targets.http import HttpTarget
     from batchkit.targets.secret import Secret
     from batchkit.workspace import Workspace
 
@@ -94,9 +96,11 @@ _HOMES = {
     ),
     "batchkit.io.exports": ("write_csv",),
     "batchkit.io.tables": ("read_csv",),
+    "batchkit.targets.answers": ("Lookup", "Polling"),
     "batchkit.targets.asteroid": ("AsteroidTarget",),
     "batchkit.targets.demo": ("DemoPlatform",),
     "batchkit.targets.function": ("FunctionTarget",),
+    "batchkit.targets.http": ("HttpTarget",),
     "batchkit.targets.secret": ("Secret",),
     "batchkit.workspace": ("Workspace",),
 }
@@ -121,13 +125,16 @@ __all__ = [
     "EngineError",
     "ExportError",
     "FunctionTarget",
+    "HttpTarget",
     "Input",
     "InputVariable",
     "ItemStatus",
+    "Lookup",
     "Mapping",
     "MappingError",
     "Metadata",
     "NotFoundError",
+    "Polling",
     "ProfileName",
     "ProfilePool",
     "Progress",

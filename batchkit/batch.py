@@ -115,6 +115,18 @@ class Batch:
                 batch_id=self.id,
             )
 
+    def archive(self) -> None:
+        """Put it away: `ws.batches()` does not list it any more. Only a batch that has ended."""
+        self._call(self._store.archive(self.id, self._actor, archived=True))
+
+    def unarchive(self) -> None:
+        """Bring it back from the archive."""
+        self._call(self._store.archive(self.id, self._actor, archived=False))
+
+    def delete(self) -> None:
+        """Delete it with its rows, results and log, for good. Only a batch that has ended; its executions stay."""
+        self._call(self._engine.delete(self.id))
+
     def cancel_items(self, items: Items) -> ItemChange:
         """Cancel single pending items, by `item` as in `items()`; says which were not pending any more."""
         return self._call(self._engine.cancel_items(self.id, _ids(items), self._actor))

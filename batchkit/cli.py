@@ -38,6 +38,7 @@ environment:
 
 examples:
   batchkit demo
+  batchkit serve
   batchkit run permits.csv --agent "Permit filer" --dry-run
   batchkit run permits.csv --agent "Permit filer" --output results.csv
   batchkit list
@@ -130,8 +131,10 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(module=f"batchkit.{module}", function=function)
         return command
 
-    demo = add("demo", "cli_run:demo", "run a small batch on the demo platform, on this machine", _DEMO)
-    _add_store(demo)
+    demo = add("demo", "cli_serve:demo", "try it out in the browser, on the demo platform on this machine", _DEMO)
+    demo.add_argument("--headless", action="store_true", help="run a small batch here in the terminal instead")
+    _add_pages(demo)
+    _add_pages(add("serve", "cli_serve:serve", "make, watch and run batches in the browser", _SERVE))
     _add_run(add("run", "cli_run:run", "run an agent once per row of a CSV", epilog=_RUN_EPILOG))
     _add_list(add("list", "cli_batches:list_batches", "list batches, newest first"))
     _add_show(add("show", "cli_batches:show", "show a batch: progress, times, rows that need a look, log"))
@@ -140,7 +143,8 @@ def _parser() -> argparse.ArgumentParser:
     for command in (pause, resume):
         command.add_argument("id", metavar="ID", help=_ID_HELP)
         _add_store(command)
-    _add_cancel(add("cancel", "cli_batches:cancel", "end a batch for good", _CANCEL))
+    _add_confirmed(add("cancel", "cli_batches:cancel", "end a batch for good", _CANCEL))
+    _add_confirmed(add("delete", "cli_batches:delete", "remove a batch that has ended, with its results", _DELETE))
     _add_results(add("results", "cli_batches:results", "show or write the rows with what became of them"))
     _add_worker(add("worker", "cli_worker:worker", "run the batches that nobody runs, until told to stop", _WORKER))
     backup = add("backup", "cli_worker:backup", "copy the file of batches, while they run", _BACKUP)
@@ -151,9 +155,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _DEMO = """\
-Run a small batch on the demo platform, a server on this machine that behaves
-like the real one. It takes about 20 seconds, sends nothing off this machine,
-and needs no key. The batch is kept with the others: `batchkit list` shows it."""
+Try batchkit on the demo platform, a server on this machine that behaves like
+the real one: nothing is sent off this machine, and no key is needed. The wizard
+has a sample CSV at hand. With --headless a small batch runs in the terminal, to
+its end, in about 20 seconds. Batches are kept: `batchkit list` shows them."""
+_SERVE = """\
+Serve the wizard, which makes a batch from a CSV, and the dashboard of all batches
+as web pages on this machine, until Ctrl-C. The addresses it prints hold a key.
+Batches run in this process, so that they outlive a closed tab."""
 _PAUSE = """\
 Pause a running batch, whichever process runs it. Nothing more is triggered
 until it is resumed; what was triggered goes on."""
@@ -165,6 +174,9 @@ here, until all its rows are triggered."""
 _CANCEL = """\
 End a batch for good, whichever process runs it: rows that wait are never
 triggered. What was triggered goes on. This cannot be undone, so it asks first."""
+_DELETE = """\
+Remove a batch that has ended from the store, with its rows, results and log.
+Its executions on the platform stay. This cannot be undone, so it asks first."""
 _PLATFORM = """\
 Serve the demo platform as a process of its own, for trying things out and for
 tests. It prints the lines that point batchkit to it, and listens on this
@@ -179,6 +191,14 @@ Ctrl-C: nothing more is sent, what is under way is recorded, and others may go o
 _BACKUP = """\
 Write a consistent copy of the file of batches, while others work with it. Copying
 the file itself would lose what is still in its log."""
+
+
+def _add_pages(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--port", metavar="P", type=int, default=0, help="of the pages (default: a free one)")
+    command.add_argument(
+        "--no-browser", dest="browser", action="store_false", help="only print the addresses, open nothing"
+    )
+    _add_store(command)
 
 
 def _add_worker(command: argparse.ArgumentParser) -> None:
@@ -241,6 +261,7 @@ def _add_run(command: argparse.ArgumentParser) -> None:
 
 def _add_list(command: argparse.ArgumentParser) -> None:
     command.add_argument("--status", choices=[str(status) for status in BatchStatus], help="only those")
+    command.add_argument("--archived", action="store_true", help="those that were put away, instead of the others")
     command.add_argument("--limit", metavar="N", type=_count, default=20, help="so many (default: %(default)s)")
     command.add_argument("--json", action="store_true", help="for scripts")
     _add_store(command)
@@ -255,7 +276,7 @@ def _add_show(command: argparse.ArgumentParser) -> None:
     _add_store(command)
 
 
-def _add_cancel(command: argparse.ArgumentParser) -> None:
+def _add_confirmed(command: argparse.ArgumentParser) -> None:
     command.add_argument("id", metavar="ID", help=_ID_HELP)
     command.add_argument("--yes", action="store_true", help="do not ask; needed where there is no terminal")
     _add_store(command)

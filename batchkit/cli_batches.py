@@ -1,4 +1,4 @@
-"""The commands on batches that exist: `list`, `show`, `pause`, `resume`, `cancel` and `results`."""
+"""The commands on batches that exist: `list`, `show`, `pause`, `resume`, `cancel`, `delete` and `results`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from batchkit.io.leases import LEASE_SECONDS
 from batchkit.terminal import INTERRUPTION, Exit, awaited, clock, line_width, pairs, say, table, warn
 from batchkit.workspace import Workspace
 
-__all__ = ["cancel", "list_batches", "pause", "results", "results_table", "resume", "show", "write_results"]
+__all__ = ["cancel", "delete", "list_batches", "pause", "results", "results_table", "resume", "show", "write_results"]
 
 #: rows of a table of results on a terminal
 _RESULT_ROWS = 50
@@ -36,9 +36,13 @@ def list_batches(args: Namespace) -> Exit:
     """The store's batches, newest first."""
     with opened(args.store, existing=True) as ws:
         statuses = [BatchStatus(args.status)] if args.status else []
-        records = ws.engine.call(ws.store.batches(statuses=statuses))
+        found = ws.engine.call(ws.store.batches(statuses=statuses))
+        records = [record for record in found if record.archived == args.archived]
         if args.json:
             say(json.dumps([_plain(record) for record in records[: args.limit]], indent=2), wrap=False)
+            return Exit.OK
+        if not records and (args.archived or found):
+            say("None of these batches is archived." if args.archived else "All of them are archived: --archived.")
             return Exit.OK
         if not records:
             which = f"{args.status} batches" if args.status else "batches yet"
@@ -112,10 +116,26 @@ def cancel(args: Namespace) -> Exit:
         batch = find(ws, args.id)
         record = batch.record
         check_batch_move(record.status, BatchStatus.CANCELLED)
-        if not args.yes and (refusal := _not_confirmed(record)) is not Exit.OK:
+        what = f"{record.progress.pending:,} rows of batch {record.id} ({record.name}) will never be triggered"
+        if not args.yes and (refusal := _not_confirmed(what, "Cancel it?")) is not Exit.OK:
             return refusal
         batch.cancel()
         say(f"Cancelled {batch.id} ({record.name}): {summary(batch.record)} What was triggered goes on.")
+        return Exit.OK
+
+
+def delete(args: Namespace) -> Exit:
+    """Remove a batch that has ended."""
+    with opened(args.store, existing=True) as ws:
+        batch = find(ws, args.id)
+        record = batch.record
+        what = (
+            f"Batch {record.id} ({record.name}) and the results of its {record.progress.total:,} rows will be removed"
+        )
+        if record.status.final and not args.yes and (refusal := _not_confirmed(what, "Delete it?")) is not Exit.OK:
+            return refusal
+        batch.delete()
+        say(f"Deleted {batch.id} ({record.name}). Its executions on the platform stay.")
         return Exit.OK
 
 
@@ -239,20 +259,19 @@ def _place(record: BatchRecord) -> tuple[str, str]:
     return host, pid
 
 
-def _not_confirmed(record: BatchRecord) -> Exit:
+def _not_confirmed(what: str, question: str) -> Exit:
     """OK if the person at the terminal agrees."""
-    what = f"{record.progress.pending:,} rows of batch {record.id} ({record.name}) will never be triggered"
     if not sys.stdin.isatty():
-        warn(f"batchkit: {what}, and that cannot be undone. To cancel it without being asked, add --yes.")
+        warn(f"batchkit: {what}, and that cannot be undone. To do it without being asked, add --yes.")
         return Exit.WRONG
     warn(f"{what}. This cannot be undone.")
     try:
-        answer = input("Cancel it? [y/N] ")
+        answer = input(f"{question} [y/N] ")
     except EOFError:
         answer = ""
     if answer.strip().lower() in ("y", "yes"):
         return Exit.OK
-    warn("Not cancelled.")
+    warn("Nothing was done.")
     return Exit.STOPPED
 
 

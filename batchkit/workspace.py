@@ -10,7 +10,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, cast, get_args
 
 import pandas as pd
 import platformdirs
@@ -39,8 +39,11 @@ from batchkit.targets.asteroid import AsteroidTarget
 if TYPE_CHECKING:
     from batchkit.core.validation import Validation
     from batchkit.targets.demo import SharedDemo
+    from batchkit.ui.view import View
 
 __all__ = ["Workspace", "data_folder", "demo_target", "is_configured"]
+
+EngineKind = Literal["kernel", "worker"]
 
 _CHUNK = 10_000
 _DEMO_NOTICE = (
@@ -54,19 +57,30 @@ class Workspace:
 
     target: None means the platform named by BATCHKIT_URL and BATCHKIT_API_KEY, or else the demo platform.
     store: the SQLite file of batches; None means BATCHKIT_STORE, or else one in the user's data folder.
+    engine: "kernel" runs batches in this process, "worker" leaves them to a `batchkit worker` on the same store; None
+    means BATCHKIT_ENGINE, or else "kernel".
     A context manager: leaving it stops what runs here (`close`).
     """
 
     def __init__(
-        self, target: Target | None = None, *, store: str | os.PathLike[str] | None = None, clock: Clock | None = None
+        self,
+        target: Target | None = None,
+        *,
+        store: str | os.PathLike[str] | None = None,
+        engine: EngineKind | None = None,
+        clock: Clock | None = None,
     ) -> None:
+        #: who runs the batches made here
+        self.engine_kind: EngineKind = _engine_kind(engine)
         used = clock or SystemClock()
+        #: target and store are those a workspace has without arguments
+        self.has_default_target, self.has_default_store = target is None, store is None
         self._demo = _shared_demo() if target is None and not is_configured() else None
         self.target: Target = target or _default_target(self._demo)
         path = store or os.environ.get("BATCHKIT_STORE") or data_folder() / "batchkit.sqlite"
         self._sql_store = SqlStore(Path(path), used)
         self.store: Store = self._sql_store
-        self.engine = KernelEngine(store=self.store, target=self.target, clock=used)
+        self.engine = KernelEngine(store=self.store, target=self.target, clock=used, runs=self.engine_kind == "kernel")
         self.clock = used
         #: who is named in the logs of batches
         self.actor = _user()
@@ -178,6 +192,7 @@ class Workspace:
             target=self.target.info,
             pace=config.pace,
             start_at=start,
+            trial=config.trial if config.trial < checked.counts.valid else 0,
             default_profile=profile,
             columns=table.columns,
             mapping=checked.mapping.to_dict(),
@@ -205,17 +220,46 @@ class Workspace:
     # Batches
 
     def batches(
-        self, *, agent: Agent | None = None, status: BatchStatus | str | Iterable[BatchStatus | str] = ()
+        self,
+        *,
+        agent: Agent | None = None,
+        status: BatchStatus | str | Iterable[BatchStatus | str] = (),
+        archived: bool = False,
     ) -> list[Batch]:
-        """The store's batches, newest first, whoever runs them; `status`: only those."""
+        """The store's batches, newest first, whoever runs them; `status`: only those.
+
+        archived: those that were put away, instead of the others.
+        """
         statuses = [_status(one) for one in ([status] if isinstance(status, str) else status)]
         found = self.engine.call(self.store.batches(agent_id=None if agent is None else agent.id, statuses=statuses))
-        return [Batch(self, record.id) for record in found]
+        return [Batch(self, record.id) for record in found if record.archived == archived]
 
     def batch(self, batch_id: str) -> Batch:
         """The batch of that id, from any process on this store. Raises NotFoundError."""
         self.engine.call(self.store.batch(batch_id))
         return Batch(self, batch_id)
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether no platform is configured, so that this is the demo platform on this machine."""
+        return self._demo is not None
+
+    def wizard(self, table: Table | pd.DataFrame | None = None, *, agent: str | None = None) -> View:
+        """From a file to a running batch in four steps, for a notebook's output.
+
+        table: a DataFrame or a table to begin with, instead of a file. agent: the name or id of the one to choose.
+        """
+        # Here and not above: who works without a page needs no widgets.
+        from batchkit.ui.wizard import Wizard
+
+        return Wizard(self, table, agent).view
+
+    def dashboard(self) -> View:
+        """The batches as cards, for a notebook's output: watch, pause, resume, cancel, look at every row."""
+        # Here and not above: who works without a page needs no widgets.
+        from batchkit.ui.dashboard import Dashboard
+
+        return Dashboard(self).view
 
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Write a consistent copy of the store to a new file, while batches run. Raises StoreError."""
@@ -277,7 +321,7 @@ class Workspace:
 
     async def _publish(self, batch_id: str) -> None:
         await self.store.publish(batch_id, self.actor)
-        await self.engine.attend(batch_id)
+        await self.engine.begin(batch_id)
 
 
 def data_folder() -> Path:
@@ -299,11 +343,19 @@ def demo_target(demo: SharedDemo) -> AsteroidTarget:
 
 def is_configured() -> bool:
     """Whether the environment names a platform. Raises ConfigError where it does so by half."""
-    url, key = os.environ.get("BATCHKIT_URL"), os.environ.get("BATCHKIT_API_KEY")
-    if bool(url) != bool(key):
-        missing = "BATCHKIT_API_KEY" if url else "BATCHKIT_URL"
+    # whether, not what: a verbose traceback shows the variables
+    has_url, has_key = (bool(os.environ.get(name)) for name in ("BATCHKIT_URL", "BATCHKIT_API_KEY"))
+    if has_url != has_key:
+        missing = "BATCHKIT_API_KEY" if has_url else "BATCHKIT_URL"
         raise ConfigError(f"Only one of BATCHKIT_URL and BATCHKIT_API_KEY is set; set {missing} too.")
-    return bool(url)
+    return has_url
+
+
+def _engine_kind(name: str | None) -> EngineKind:
+    name = name or os.environ.get("BATCHKIT_ENGINE") or "kernel"
+    if name not in get_args(EngineKind):
+        raise ConfigError(f"There is no engine {name!r}; there are {', '.join(map(repr, get_args(EngineKind)))}.")
+    return cast(EngineKind, name)
 
 
 def _shared_demo() -> SharedDemo:

@@ -97,3 +97,11 @@ def test_a_batch_that_does_not_come_to_its_end_fails_the_notebook(home: Path, de
     assert done.returncode != 0
     assert "BatchPaused" in done.stderr
     assert demo.executions() == []
+
+
+def test_the_dashboard_opens_without_any_set_up(home: Path) -> None:
+    notebook = NOTEBOOK.with_name("dashboard.ipynb")
+    nbformat.validate(nbformat.read(notebook, as_version=4))
+    done = run("pytest", "--nbval", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", str(notebook))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout

@@ -296,11 +296,13 @@ def test_a_future_start_time_is_pending_and_starts_by_itself(make, demo) -> None
 def test_max_concurrent_executions_are_triggered_every_batch_interval(make, demo) -> None:
     """ "Number of executions to trigger per batch interval. Seconds to wait between each group of concurrent
     executions. ... 5 executions are triggered every 60 seconds until all rows have been processed." """
-    batch = make(12, max_concurrent=5, batch_interval=1)
+    interval = 3
+    batch = make(12, max_concurrent=5, batch_interval=interval)
     start = batch.record.start_at
-    assert batch.items()["execute_at"].tolist() == [pd.Timestamp(start + timedelta(seconds=n // 5)) for n in range(12)]
+    times = [pd.Timestamp(start + timedelta(seconds=n // 5 * interval)) for n in range(12)]
+    assert batch.items()["execute_at"].tolist() == times
     batch.join()
-    groups = Counter(round((request.at - start).total_seconds()) for request in demo.requests)
+    groups = Counter(round((request.at - start).total_seconds() / interval) for request in demo.requests)
     assert groups == {0: 5, 1: 5, 2: 2}
 
 

@@ -45,6 +45,8 @@ class BatchConfig:
     batch_interval: float
     #: IANA name of the user's zone; None: not given
     timezone: str | None
+    #: so many rows are tried first, at once; then the batch pauses itself until it is resumed; 0: no trial
+    trial: int
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class BatchConfig:
         max_concurrent: int = 5,
         batch_interval: float = 60,
         timezone: str | None = None,
+        trial: int = 0,
     ) -> None:
         problems: list[str] = []
         values = {
@@ -66,6 +69,7 @@ class BatchConfig:
             "start_at": _kept(problems, _start_at, start_at, timezone),
             "max_concurrent": _kept(problems, _max_concurrent, max_concurrent),
             "batch_interval": _kept(problems, _batch_interval, batch_interval),
+            "trial": _kept(problems, _trial, trial),
         }
         if problems:
             raise ConfigError("\n".join(dict.fromkeys(problems)))
@@ -172,6 +176,12 @@ def _default_profile(value: object) -> str | AgentProfile | ProfilePool | None:
 def _max_concurrent(value: object) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"max_concurrent must be a whole number of rows, 1 or more, not {value!r}.")
+    return int(value)
+
+
+def _trial(value: object) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
+        raise ConfigError(f"trial must be a whole number of rows to try first, 0 or more, not {value!r}.")
     return int(value)
 
 

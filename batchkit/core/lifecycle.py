@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from batchkit.errors import StateError
 
-__all__ = ["BATCH_MOVES", "ITEM_MOVES", "BatchStatus", "ItemStatus", "check_batch_move", "check_item_move"]
+__all__ = ["BATCH_MOVES", "ITEM_MOVES", "WHY_NOT", "BatchStatus", "ItemStatus", "check_batch_move", "check_item_move"]
 
 
 class BatchStatus(StrEnum):
@@ -66,6 +66,16 @@ ITEM_MOVES: dict[ItemStatus, frozenset[ItemStatus]] = {
     ItemStatus.TRIGGERED: frozenset(),
     ItemStatus.CANCELLED: frozenset(),
     ItemStatus.REFUSED: frozenset(),
+}
+
+#: why a command on items leaves out one in that state
+WHY_NOT: dict[ItemStatus, str] = {
+    ItemStatus.PENDING: "it is pending, not in doubt",
+    ItemStatus.TRIGGERING: "it is being sent",
+    ItemStatus.TRIGGERED: "it was already triggered",
+    ItemStatus.CANCELLED: "it is cancelled",
+    ItemStatus.REFUSED: "it was refused",
+    ItemStatus.IN_DOUBT: "it is in doubt: settle it first",
 }
 
 #: what a user does to bring a batch there; the other moves it makes by itself

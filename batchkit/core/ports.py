@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from collections.abc import Mapping as MappingLike
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from batchkit.core.agent import Agent
 from batchkit.core.execution import Execution
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
+from batchkit.core.listing import ItemQuery, Overview
 from batchkit.core.outcome import Outcome
 from batchkit.core.profile import AgentProfile, ProfilePool
 from batchkit.core.record import (
@@ -25,7 +26,7 @@ from batchkit.core.record import (
 from batchkit.core.request import NewItem, TriggerRequest
 from batchkit.core.target import TargetInfo
 
-__all__ = ["Clock", "Store", "Target", "TargetInfo", "WakeUp"]
+__all__ = ["AskedById", "Clock", "Store", "Target", "TargetInfo", "WakeUp"]
 
 
 class Clock(Protocol):
@@ -91,6 +92,14 @@ class Target(Protocol):
     async def aclose(self) -> None: ...
 
 
+@runtime_checkable
+class AskedById(Protocol):
+    """A Target that cannot list the executions of a batch: it is told which to look at, also after a restart."""
+
+    async def executions_by_id(self, batch_id: str, known: Sequence[tuple[int, str]]) -> list[Execution]:
+        """What became of these executions, (item, execution id) each; some may be left out. Raises TargetError."""
+
+
 class Store(Protocol):
     """What keeps batches. All methods run on the engine's loop and raise StoreError where the store fails.
 
@@ -142,6 +151,28 @@ class Store(Protocol):
     async def cells(self, batch_id: str, first: int, last: int) -> list[tuple[list[str], Any]]:
         """The rows as they were in the file, each with its index label, for items first <= item < last."""
 
+    async def overview(
+        self,
+        *,
+        agent_id: str | None = None,
+        statuses: Iterable[BatchStatus] = (),
+        text: str = "",
+        archived: bool | None = False,
+        limit: int,
+    ) -> Overview:
+        """The newest `limit` batches that match; `archived`: only those, or the others, or (None) both."""
+
+    async def page(self, batch_id: str, query: ItemQuery) -> tuple[list[ItemRecord], int]:
+        """Any page of items at about the same cost, and how many match."""
+
+    async def positions(
+        self, batch_id: str, *, statuses: Sequence[ItemStatus] = (), after: int = -1, limit: int
+    ) -> list[int]:
+        """The next items after `after`, in row order."""
+
+    async def item_input(self, batch_id: str, item: int) -> NewItem:
+        """What was read from the file for one item. Raises NotFoundError."""
+
     async def left_out(self, batch_id: str) -> list[tuple[int, int | None, list[str], str]]: ...
 
     async def events(self, batch_id: str, *, item: int | None = None, limit: int | None = None) -> list[Event]:
@@ -153,6 +184,15 @@ class Store(Protocol):
     async def resume(self, batch_id: str, actor: str) -> BatchRecord: ...
 
     async def cancel(self, batch_id: str, actor: str) -> BatchRecord: ...
+
+    async def archive(self, batch_id: str, actor: str, *, archived: bool) -> BatchRecord:
+        """Put a batch that has ended away, or bring it back. Raises StateError."""
+
+    async def delete(self, batch_id: str, owner: str) -> None:
+        """Delete a batch that has ended, with all of its items and its log.
+
+        owner: the runner of this process. Raises StateError, also while another runner follows its executions.
+        """
 
     async def cancel_items(self, batch_id: str, ids: Sequence[int], actor: str) -> ItemChange: ...
 
@@ -201,6 +241,9 @@ class Store(Protocol):
 
     async def earliest_open(self, batch_id: str) -> datetime | None:
         """When the oldest execution that has not finished was triggered."""
+
+    async def open_executions(self, batch_id: str, *, after: int = -1, limit: int) -> list[tuple[int, str]]:
+        """The next items after `after` whose execution has not finished, each with the execution's id."""
 
     async def doubtful(self, batch_id: str, limit: int) -> list[ItemRecord]:
         """Items in doubt that may be looked up now."""

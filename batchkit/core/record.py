@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingLike
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +17,18 @@ from batchkit.core.request import TriggerRequest
 from batchkit.core.schedule import Pace
 from batchkit.core.target import TargetInfo
 
-__all__ = ["BatchRecord", "Claim", "Event", "ItemChange", "ItemOutcome", "ItemRecord", "Lease", "NewBatch", "Tick"]
+__all__ = [
+    "BatchRecord",
+    "Claim",
+    "Event",
+    "ItemChange",
+    "ItemOutcome",
+    "ItemRecord",
+    "Lease",
+    "NewBatch",
+    "Tick",
+    "merged",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +44,8 @@ class NewBatch:
     pace: Pace
     #: aware
     start_at: datetime
+    #: rows tried first and at once; the rest is held until the batch is resumed; 0: none
+    trial: int = 0
     default_profile: ProfileRef | None = None
     columns: tuple[str, ...] = ()
     #: `Mapping.to_dict()`
@@ -85,6 +99,10 @@ class BatchRecord:
     runner: str
     #: the lease is held and has not lapsed
     runner_alive: bool
+    #: rows tried first; the others are held until the batch is resumed; 0: nothing is held
+    trial: int = 0
+    #: put away by its user
+    archived: bool = False
 
     @property
     def interrupted(self) -> bool:
@@ -179,6 +197,16 @@ class ItemChange:
         reasons = "; ".join(f"item {item}: {why}" for item, why in list(self.not_done.items())[:5])
         more = f"; and {len(self.not_done) - 5:,} more" if len(self.not_done) > 5 else ""
         return f"{len(self.done):,} done, {len(self.not_done):,} not ({reasons}{more})"
+
+
+def merged(changes: Iterable[ItemChange]) -> ItemChange:
+    """What several commands did, as if it were one."""
+    done: list[int] = []
+    not_done: dict[int, str] = {}
+    for change in changes:
+        done += change.done
+        not_done |= change.not_done
+    return ItemChange(done=tuple(done), not_done=not_done)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

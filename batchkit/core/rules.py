@@ -117,11 +117,18 @@ class ColumnRules:
     #: finds the schema's pattern; None: it has none
     search: Callable[[pa.StringArray], Flags] | None
 
-    def check(self, column: pa.ChunkedArray[pa.StringScalar]) -> Findings:
-        """Everything there is to say against the column's cells."""
+    def check(
+        self, column: pa.ChunkedArray[pa.StringScalar], on_cells: Callable[[int], object] | None = None
+    ) -> Findings:
+        """Everything there is to say against the column's cells.
+
+        on_cells: told now and then how many more were checked.
+        """
         judge = lru_cache(_VERDICTS)(self._judge)
         found: dict[Code, list[Positions]] = {}
         for start in range(0, len(column), _BLOCK):
+            if on_cells is not None:
+                on_cells(min(_BLOCK, len(column) - start))
             cells = cast("pa.StringArray", column.slice(start, _BLOCK).combine_chunks())
             for code, at in self._check_block(cells, judge):
                 found.setdefault(code, []).append(at + start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -124,6 +124,16 @@ class Table:
     def ok(self) -> bool:
         """Whether nothing about the table blocks a batch."""
         return not self.errors
+
+    def first(self, rows: int) -> Table:
+        """The first so many rows, without a copy."""
+        return replace(
+            self,
+            data=self.data.slice(0, rows),
+            row_numbers=None if self.row_numbers is None else self.row_numbers[:rows],
+            line_numbers=None if self.line_numbers is None else self.line_numbers[:rows],
+            index=None if self.index is None else self.index[:rows],
+        )
 
     @cached_property
     def frame(self) -> pd.DataFrame:

@@ -6,9 +6,9 @@ otherwise not sent. How cells become values is said in `batchkit.core.cells`, ho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as MappingLike
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from typing import Literal, NamedTuple, cast
@@ -78,6 +78,10 @@ class Validation:
 
     def __repr__(self) -> str:
         return f"<Validation of {self.table.source!r}: {self.summary}>"
+
+    def deciding(self, invalid: Literal["block", "drop"]) -> Validation:
+        """The same rows as they were checked, with that policy."""
+        return replace(self, invalid=invalid)
 
     @cached_property
     def valid_mask(self) -> Flags:
@@ -188,9 +192,11 @@ def validate(
     profiles: Sequence[AgentProfile] | None = None,
     pools: Sequence[ProfilePool] | None = None,
     invalid: Literal["block", "drop"] = "block",
+    on_progress: Callable[[float], object] | None = None,
 ) -> Validation:
     """Return the table with every row checked.
 
+    on_progress: told now and then what share is done, from 0 to 1; what it raises ends the work.
     profiles, pools: what a profile column may name; both None: the target has neither, and no column may be mapped to
     the profile. A row that repeats an earlier one in every mapped column gets a warning.
     Raises TableError if the table has errors, MappingError if the mapping has problems or is for other columns, and
@@ -205,7 +211,8 @@ def validate(
     _refuse_problems(mapping, agent, has_profiles=profiles is not None or pools is not None)
     refs = profile_refs(profiles, pools)
     rules = _compiled(mapped, agent)
-    findings = {column: rules[column].check(table.data.column(column)) for column in rules}
+    tell = None if on_progress is None else _Share(on_progress, len(table) * (len(rules) + 1)).add
+    findings = {column: rules[column].check(table.data.column(column), tell) for column in rules}
     named = _profile_column(mapped)
     if named is not None:
         findings[named] = _check_profiles(_whole(table, named), refs)
@@ -218,6 +225,19 @@ def validate(
         profile_names=tuple(refs),
     )
     return Validation(table=table, mapping=mapping, agent=agent, invalid=invalid, found=found, profiles=refs)
+
+
+class _Share:
+    """Tells which share of the cells is done."""
+
+    def __init__(self, tell: Callable[[float], object], cells: int) -> None:
+        self._tell = tell
+        self._cells = cells
+        self._done = 0
+
+    def add(self, cells: int) -> None:
+        self._tell(self._done / self._cells)
+        self._done += cells
 
 
 def _refuse_errors(table: Table) -> None:

@@ -27,8 +27,9 @@ def is_reached(batch: BatchRecord, until: Until, *, can_look_up: bool) -> bool:
     if batch.status is BatchStatus.CANCELLED:
         raise BatchCancelled(f"{name} was cancelled: {progress}.", batch_id=batch.id)
     if batch.status is BatchStatus.PAUSED and batch.reason:
+        advice = "batch.resume() does so." if batch.trial else "Mend the cause, then batch.resume() goes on."
         raise BatchPaused(
-            f"{name} paused itself: {batch.reason} Mend the cause, then batch.resume() goes on. So far: {progress}.",
+            f"{name} paused itself: {batch.reason} {advice} So far: {progress}.",
             batch_id=batch.id,
         )
     if progress.in_doubt and not (can_look_up or progress.pending or progress.triggering):

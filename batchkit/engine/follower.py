@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
 
 from batchkit.core.execution import Execution
-from batchkit.core.ports import Clock, Store, Target
+from batchkit.core.ports import AskedById, Clock, Store, Target
 from batchkit.core.request import ITEM_KEY
 from batchkit.errors import StoreError, TargetError
 
@@ -19,6 +19,8 @@ logger = logging.getLogger("batchkit")
 #: the pause between two looks grows by this factor while nothing changes, up to so many of the shortest
 _GROWTH = 1.5
 _MOST = 15
+#: executions asked for at a time, where the target has to be told which
+_PAGE = 100
 #: the target's clock and ours may differ so much
 _SKEW = timedelta(minutes=5)
 
@@ -56,7 +58,7 @@ class Follower:
                 if since is None:
                     return
                 changed = 0
-                async for page in self._target.executions(self._batch_id, since - _SKEW):
+                async for page in self._pages(since - _SKEW):
                     changed += await self._store.note(self._batch_id, list(_by_item(page)))
             except (StoreError, TargetError) as error:
                 logger.warning("%s: executions could not be followed: %s", self._batch_id, error)
@@ -64,6 +66,17 @@ class Follower:
             pause = self._target.poll_interval if changed else min(pause * _GROWTH, _MOST * self._target.poll_interval)
             if changed:
                 self._on_note()
+
+    async def _pages(self, since: datetime) -> AsyncIterator[list[Execution]]:
+        """What the target says of the batch's executions, those it is not done with at least."""
+        if not isinstance(self._target, AskedById):
+            async for page in self._target.executions(self._batch_id, since):
+                yield page
+            return
+        last = -1
+        while known := await self._store.open_executions(self._batch_id, after=last, limit=_PAGE):
+            last = known[-1][0]
+            yield await self._target.executions_by_id(self._batch_id, known)
 
 
 def _by_item(page: list[Execution]) -> list[tuple[int, Execution]]:

@@ -32,12 +32,17 @@ T = TypeVar("T")
 logger = logging.getLogger("batchkit")
 
 _CLOSE_SECONDS = 10.0
+#: a batch that a worker is to run may be without a runner for so long
+_WORKER_PATIENCE_SECONDS = 10.0
 #: a store that fails for longer ends the waiting for its batches
 _STORE_PATIENCE_SECONDS = 10.0
 
 
 class KernelEngine:
-    """Runs batches in this process until `close`. Its coroutines run on its own loop; `call` gets a result out."""
+    """Runs batches in this process until `close`. Its coroutines run on its own loop; `call` gets a result out.
+
+    runs: whether it begins to run batches by itself; without, it only steers them, and a worker runs them.
+    """
 
     def __init__(
         self,
@@ -48,6 +53,7 @@ class KernelEngine:
         policy: RetryPolicy | None = None,
         poll_seconds: float = POLL_SECONDS,
         store_patience: float = _STORE_PATIENCE_SECONDS,
+        runs: bool = True,
     ) -> None:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._store = store
@@ -56,6 +62,7 @@ class KernelEngine:
         self._policy = policy or RetryPolicy()
         self._poll_seconds = poll_seconds
         self._store_patience = store_patience
+        self._runs = runs
         self._runners: dict[str, tuple[Runner, asyncio.Task[None]]] = {}
         self._attending: dict[str, asyncio.Lock] = {}
         self._changed: dict[str, asyncio.Event] = {}
@@ -146,6 +153,11 @@ class KernelEngine:
 
     # On the loop
 
+    async def begin(self, batch_id: str) -> None:
+        """Run the batch here, unless that is left to a worker."""
+        if self._runs:
+            await self.attend(batch_id)
+
     async def attend(self, batch_id: str) -> bool:
         """Run the batch here, unless it is run already; False while another process's runner is alive."""
         async with self._attending.setdefault(batch_id, asyncio.Lock()):
@@ -193,13 +205,22 @@ class KernelEngine:
         if runner is not None:
             runner.trust()
         elif not batch.runner_alive:
-            await self.attend(batch_id)
+            await self.begin(batch_id)
         self._woken(batch)
         return batch
 
     async def cancel(self, batch_id: str, actor: str) -> BatchRecord:
         """Cancel; no request of this process starts after the call. Raises StateError."""
         return await self._stop(batch_id, self._store.cancel(batch_id, actor))
+
+    async def delete(self, batch_id: str) -> None:
+        """Delete a batch that has ended; its executions are not followed any longer. Raises StateError."""
+        batch = await self._store.batch(batch_id)
+        if batch.status.final and batch_id in self._runners:
+            runner, task = self._runners[batch_id]
+            runner.close()
+            await asyncio.wait([task])
+        await self._store.delete(batch_id, self.owner)
 
     async def cancel_items(self, batch_id: str, ids: list[int], actor: str) -> ItemChange:
         """Cancel pending items."""
@@ -232,7 +253,7 @@ class KernelEngine:
         Raises BatchError where that cannot be, StoreError where the store has failed for some time: the batch goes on
         by itself once it works again.
         """
-        began = self._clock.monotonic()
+        began = attended_at = self._clock.monotonic()
         while True:
             changed = self._changed.setdefault(batch_id, asyncio.Event())
             changed.clear()
@@ -242,10 +263,14 @@ class KernelEngine:
             if batch_id in self._runners:
                 # Its lease may have lapsed while the machine slept; the runner renews it.
                 batch = replace(batch, runner_alive=True)
+            if batch.runner_alive:
+                attended_at = self._clock.monotonic()
+            elif not self._runs and self._clock.monotonic() < attended_at + _WORKER_PATIENCE_SECONDS:
+                batch = replace(batch, runner_alive=True)
             if is_reached(batch, until, can_look_up=self._target.can_look_up):
                 return batch
             if batch.status.final and not batch.runner_alive:
-                await self.attend(batch_id)
+                await self.begin(batch_id)
             await self._clock.wait(changed, self._poll_seconds)
 
     async def _stop(self, batch_id: str, command: Coroutine[Any, Any, BatchRecord]) -> BatchRecord:

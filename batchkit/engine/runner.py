@@ -86,8 +86,8 @@ class Runner:
         self._gate = 0.0
         #: seconds since boot before which the target wants nothing to be sent
         self._quiet_until = 0.0
-        #: the same as a time, where it is still to be recorded
-        self._gate_at: datetime | None = None
+        #: that is still to be recorded
+        self._quiet_is_news = False
         #: when what is ready may be sent, on the monotonic clock
         self._release_at = 0.0
         self._releasing: asyncio.Task[None] | None = None
@@ -193,8 +193,8 @@ class Runner:
         outcomes, self._outbox = self._outbox, []
         pause, self._pause = self._pause, ""
         limit = self._claimable()
-        gate_at, self._gate_at = self._gate_at, None
-        until, gate = self._slot() if limit else (None, gate_at)
+        news, self._quiet_is_news = self._quiet_is_news, False
+        until, gate = self._slot() if limit else (None, self._quiet_until_time() if news else None)
         try:
             tick = await self._store.tick(
                 self._lease,
@@ -208,7 +208,7 @@ class Runner:
         except StoreError:
             # Not acknowledged: recorded when the store works again, and nothing is sent before that.
             self._outbox, self._pause, self._batch = outcomes + self._outbox, pause, None
-            self._gate_at = self._gate_at or gate_at
+            self._quiet_is_news |= news
             self._unsure = bool(limit)
             raise
         return tick
@@ -416,11 +416,14 @@ class Runner:
         if decision.wait:
             self._quiet_until = max(self._quiet_until, seconds + decision.wait)
             self._gate = max(self._gate, self._quiet_until)
-            self._gate_at = self._clock.now() + timedelta(seconds=self._quiet_until - seconds)
-            self._reason = f"{decision.reason} Next try at {self._gate_at:%H:%M:%S} UTC."
+            self._quiet_is_news = True
+            self._reason = f"{decision.reason} Next try at {self._quiet_until_time():%H:%M:%S} UTC."
             logger.info("%s: nothing is sent for %.1f s. %s", self.batch_id, decision.wait, decision.reason)
         elif isinstance(outcome, Triggered | Refused):
             self._reason = ""
+
+    def _quiet_until_time(self) -> datetime:
+        return self._clock.now() + timedelta(seconds=self._quiet_until - self._clock.boot()[1])
 
     def _settled(self, outcomes: list[ItemOutcome]) -> None:
         self._outbox += outcomes

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, and_, func, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
 
-from batchkit.core.lifecycle import BatchStatus, ItemStatus, check_batch_move
+from batchkit.core.lifecycle import WHY_NOT, BatchStatus, ItemStatus, check_batch_move
 from batchkit.core.record import ItemChange
 from batchkit.core.schedule import Pace, free_slots
 from batchkit.errors import NotFoundError, StateError
-from batchkit.io.ledger import log, shift
-from batchkit.io.reading import find_batch
+from batchkit.io.ledger import log, log_items, shift
+from batchkit.io.reading import find_batch, next_tried
 from batchkit.io.schema import items, microseconds
 
 __all__ = [
     "cancel_batch",
     "cancel_items",
+    "find_slots",
+    "move_items",
     "pause_batch",
-    "reschedule_items",
     "resume_batch",
     "settle_items",
     "stagger_from",
 ]
+
+
+#: items a statement may name; the database has a limit
+_MOST_NAMED = 10_000
 
 
 def pause_batch(connection: Connection, batch_id: str, now: datetime, actor: str, reason: str = "") -> None:
@@ -37,7 +42,10 @@ def pause_batch(connection: Connection, batch_id: str, now: datetime, actor: str
 
 
 def resume_batch(connection: Connection, batch_id: str, now: datetime, actor: str) -> None:
-    """paused → running, the pending items staggered from now. Raises StateError."""
+    """paused → running, the pending items staggered from now. Raises StateError.
+
+    Where all of a trial was sent, the rest is held no longer.
+    """
     batch = find_batch(connection, batch_id)
     if batch.status == BatchStatus.PENDING:
         raise StateError(
@@ -45,7 +53,9 @@ def resume_batch(connection: Connection, batch_id: str, now: datetime, actor: st
         )
     check_batch_move(BatchStatus(batch.status), BatchStatus.RUNNING)
     moved = stagger_from(connection, batch, now)
-    shift(connection, batch_id, Counter(), status=BatchStatus.RUNNING, reason="", revision=batch.revision + 1)
+    trial = batch.trial if batch.trial and next_tried(connection, batch) is not None else 0
+    values = {"status": BatchStatus.RUNNING, "reason": "", "revision": batch.revision + 1, "trial": trial}
+    shift(connection, batch_id, Counter(), **values)
     log(connection, batch_id, now, actor, "resumed", f"{moved:,} pending rows have new times, from now on.")
 
 
@@ -87,41 +97,47 @@ def cancel_items(connection: Connection, batch_id: str, ids: Sequence[int], now:
         )
         moves = Counter({"n_pending": -len(change.done), "n_cancelled": len(change.done)})
         shift(connection, batch_id, moves, revision=batch.revision + 1)
-    for item in change.done:
-        log(connection, batch_id, now, actor, "item_cancelled", "Will not be triggered.", item)
+    log_items(
+        connection, batch_id, now, actor, "item_cancelled", [(item, "Will not be triggered.") for item in change.done]
+    )
     return change
 
 
-def reschedule_items(
-    connection: Connection, batch_id: str, ids: Sequence[int], at: datetime, now: datetime, actor: str
-) -> ItemChange:
-    """Move those of `ids` that are pending to the first free slots at or after `at`; a time past means now."""
+def find_slots(
+    connection: Connection, batch_id: str, ids: Sequence[int], at: datetime, now: datetime
+) -> tuple[list[tuple[int, datetime]], ItemChange]:
+    """The first free slots at or after `at` for those of `ids` that are pending; a time past means now. Only reads.
+
+    Returns (item, time) in the order given, and a change with the items that cannot be moved and why.
+    """
     batch, change = _pending_of(connection, batch_id, ids)
-    if not change.done:
-        return change
     pace = Pace(max_concurrent=batch.max_concurrent, batch_interval=batch.batch_interval)
     earliest = max(at, now, batch.gate_at or now)
-    moving = set(change.done)
-    rows = connection.execute(
-        select(items.c.execute_at, func.count())
-        .where(
-            items.c.batch_id == batch_id,
-            items.c.status == ItemStatus.PENDING,
-            items.c.execute_at > earliest - pace.interval,
-            items.c.position.not_in(moving),
-        )
-        .group_by(items.c.execute_at)
-        .order_by(items.c.execute_at)
-    ).all()
-    times = free_slots(len(change.done), earliest, [(row[0], row[1]) for row in rows], pace)
-    for item, due in zip(change.done, times, strict=True):
-        connection.execute(
-            update(items)
-            .where(items.c.batch_id == batch_id, items.c.position == item)
-            .values(execute_at=due, by_hand=True)
-        )
-        log(connection, batch_id, now, actor, "item_rescheduled", f"Due at {due:%Y-%m-%d %H:%M:%S} UTC.", item)
-    shift(connection, batch_id, Counter(), revision=batch.revision + 1)
+    pending = and_(
+        items.c.batch_id == batch_id,
+        items.c.status == ItemStatus.PENDING,
+        items.c.execute_at > earliest - pace.interval,
+    )
+    query = select(items.c.execute_at, func.count()).where(pending).group_by(items.c.execute_at)
+    taken = Counter({row[0]: row[1] for row in connection.execute(query)})
+    for some in _named(change.done):
+        taken.subtract(connection.scalars(select(items.c.execute_at).where(pending, items.c.position.in_(some))))
+    others = sorted((time, count) for time, count in taken.items() if count > 0)
+    times = free_slots(len(change.done), earliest, others, pace)
+    return list(zip(change.done, times, strict=True)), ItemChange(not_done=change.not_done)
+
+
+def move_items(
+    connection: Connection, batch_id: str, moves: Sequence[tuple[int, datetime]], now: datetime, actor: str
+) -> ItemChange:
+    """Give those items their new times that are pending; the others are answered with a reason."""
+    batch, change = _pending_of(connection, batch_id, [item for item, _ in moves])
+    times = dict(moves)
+    if change.done:
+        connection.execute(_MOVE, [{"b_batch": batch_id, "b_item": item, "b_due": times[item]} for item in change.done])
+        shift(connection, batch_id, Counter(), revision=batch.revision + 1)
+    said = [(item, f"Due at {times[item]:%Y-%m-%d %H:%M:%S} UTC.") for item in change.done]
+    log_items(connection, batch_id, now, actor, "item_rescheduled", said)
     return change
 
 
@@ -146,9 +162,8 @@ def settle_items(
         )
         moves = Counter({"n_in_doubt": -len(done), f"n_{to}": len(done)})
         shift(connection, batch_id, moves, revision=batch.revision + 1)
-    for item in done:
-        said = "It will be sent again." if retry else "It will not be sent again."
-        log(connection, batch_id, now, actor, "settled", said, item)
+    said = "It will be sent again." if retry else "It will not be sent again."
+    log_items(connection, batch_id, now, actor, "settled", [(item, said) for item in done])
     return ItemChange(done=tuple(done), not_done=not_done)
 
 
@@ -162,25 +177,30 @@ def _split(
     connection: Connection, batch_id: str, ids: Sequence[int], wanted: ItemStatus
 ) -> tuple[list[int], dict[int, str]]:
     """Those of `ids` that are in the wanted state, in order, and for the others why not. Raises NotFoundError."""
-    query = select(items.c.position, items.c.status).where(items.c.batch_id == batch_id, items.c.position.in_(ids))
-    states = {row.position: ItemStatus(row.status) for row in connection.execute(query)}
-    unknown = [item for item in ids if item not in states]
+    chosen = dict.fromkeys(ids)
+    query = select(items.c.position, items.c.status).where(items.c.batch_id == batch_id)
+    states = {
+        row.position: ItemStatus(row.status)
+        for some in _named(list(chosen))
+        for row in connection.execute(query.where(items.c.position.in_(some)))
+    }
+    unknown = [item for item in chosen if item not in states]
     if unknown:
         total = find_batch(connection, batch_id).total
         raise NotFoundError(f"Batch {batch_id} has no item {unknown[0]}; its items are 0 to {total - 1}.")
-    chosen = dict.fromkeys(ids)
     done = [item for item in chosen if states[item] is wanted]
-    return done, {item: _WHY_NOT[states[item]] for item in chosen if states[item] is not wanted}
+    return done, {item: WHY_NOT[states[item]] for item in chosen if states[item] is not wanted}
 
 
-_WHY_NOT = {
-    ItemStatus.PENDING: "it is pending, not in doubt",
-    ItemStatus.TRIGGERING: "it is being sent",
-    ItemStatus.TRIGGERED: "it was already triggered",
-    ItemStatus.CANCELLED: "it is cancelled",
-    ItemStatus.REFUSED: "it was refused",
-    ItemStatus.IN_DOUBT: "it is in doubt: settle it first",
-}
+def _named(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (ids[first : first + _MOST_NAMED] for first in range(0, len(ids), _MOST_NAMED))
+
+
+_MOVE = (
+    update(items)
+    .where(items.c.batch_id == bindparam("b_batch"), items.c.position == bindparam("b_item"))
+    .values(execute_at=bindparam("b_due"), by_hand=True)
+)
 
 
 def _restagger(connection: Connection, batch_id: str, pace: Pace, now: datetime) -> int:

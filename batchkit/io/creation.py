@@ -39,6 +39,7 @@ def begin_batch(connection: Connection, batch_id: str, new: NewBatch, now: datet
             target=_json(asdict(new.target)),
             max_concurrent=new.pace.max_concurrent,
             batch_interval=new.pace.batch_interval,
+            trial=new.trial,
             default_profile=_profile(new.default_profile),
             columns=_json(new.columns),
             mapping=_json(dict(new.mapping)),
@@ -65,11 +66,13 @@ def add_items(
 ) -> None:
     """Append a chunk of items after those the batch has, due by the specification's formula.
 
+    Those of a trial are due at once, whatever the start time.
     labels: of the rows in a DataFrame's index, one an item.
     """
     batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
     first: int = batch.total
     pace = Pace(max_concurrent=batch.max_concurrent, batch_interval=batch.batch_interval)
+    tried = min(batch.start_at, batch.created_at)
     connection.execute(
         insert(items),
         [
@@ -77,7 +80,8 @@ def add_items(
                 "batch_id": batch_id,
                 "position": position,
                 "status": ItemStatus.PENDING,
-                "execute_at": batch.start_at + position // pace.max_concurrent * pace.interval,
+                "execute_at": (tried if position < batch.trial else batch.start_at)
+                + position // pace.max_concurrent * pace.interval,
                 "by_hand": False,
                 "attempt": 0,
                 "error": "",
@@ -122,7 +126,7 @@ def add_left_out(
 def publish_batch(connection: Connection, batch_id: str, actor: str, now: datetime) -> None:
     """Make the batch visible: running if its start time has come, else pending."""
     row = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
-    running = row.start_at <= now
+    running = row.start_at <= now or row.trial > 0
     status = BatchStatus.RUNNING if running else BatchStatus.PENDING
     connection.execute(
         update(batches)
@@ -132,13 +136,14 @@ def publish_batch(connection: Connection, batch_id: str, actor: str, now: dateti
     rows = f"{row.total:,} rows of {row.source}" if row.source else f"{row.total:,} rows"
     dropped = f", {row.left_out:,} invalid ones left out" if row.left_out else ""
     when = "running at once" if running else f"to start at {row.start_at:%Y-%m-%d %H:%M:%S} UTC"
+    tried = f"; the first {row.trial:,} are tried before the rest" if row.trial else ""
     connection.execute(
         insert(events).values(
             batch_id=batch_id,
             at=now,
             actor=actor,
             kind="created",
-            message=f"Created for {row.agent_name} with {rows}{dropped}, {when}.",
+            message=f"Created for {row.agent_name} with {rows}{dropped}, {when}{tried}.",
         )
     )
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, update
 
 from batchkit.core.lifecycle import ItemStatus
 from batchkit.core.record import Lease
+from batchkit.io.clock_changes import offset_of
 from batchkit.io.ledger import log, shift
 from batchkit.io.schema import batches, items
 
@@ -42,20 +43,31 @@ def needs_renewal(batch: Row[Any], lease: Lease, boot: tuple[str, float]) -> boo
 
 
 def acquire_lease(
-    connection: Connection, batch: Row[Any], owner: str, boot: tuple[str, float], seconds: float
+    connection: Connection, batch: Row[Any], owner: str, now: datetime, boot: tuple[str, float], seconds: float
 ) -> Lease | None:
     """Take the batch's lease with a new epoch, or None while somebody else's is alive."""
-    boot_id, now = boot
-    alive = batch.runner and batch.lease_boot == boot_id and batch.lease_expires > now
+    boot_id, since_boot = boot
+    alive = batch.runner and batch.lease_boot == boot_id and batch.lease_expires > since_boot
     if alive and batch.runner != owner:
         return None
     lease = Lease(
-        batch_id=batch.id, owner=owner, epoch=batch.epoch + 1, expires=now + seconds, boot=boot_id, seconds=seconds
+        batch_id=batch.id,
+        owner=owner,
+        epoch=batch.epoch + 1,
+        expires=since_boot + seconds,
+        boot=boot_id,
+        seconds=seconds,
     )
     connection.execute(
         update(batches)
         .where(batches.c.id == batch.id)
-        .values(runner=owner, epoch=lease.epoch, lease_boot=boot_id, lease_expires=lease.expires)
+        .values(
+            runner=owner,
+            epoch=lease.epoch,
+            lease_boot=boot_id,
+            lease_expires=lease.expires,
+            clock_offset=offset_of(now, boot),
+        )
     )
     return lease
 

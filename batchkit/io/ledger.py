@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, insert, update
 
 from batchkit.io.schema import batches, events
 
-__all__ = ["log", "shift"]
+__all__ = ["log", "log_items", "shift"]
 
 
 def log(
@@ -20,6 +21,16 @@ def log(
     connection.execute(
         insert(events).values(batch_id=batch_id, at=at, actor=actor, kind=kind, message=message, position=item)
     )
+
+
+def log_items(
+    connection: Connection, batch_id: str, at: datetime, actor: str, kind: str, messages: Iterable[tuple[int, str]]
+) -> None:
+    """Append one line for each item: (item, message)."""
+    common = {"batch_id": batch_id, "at": at, "actor": actor, "kind": kind}
+    rows = [common | {"position": item, "message": message} for item, message in messages]
+    if rows:
+        connection.execute(insert(events), rows)
 
 
 def shift(connection: Connection, batch_id: str, moves: Counter[str], **values: Any) -> None:

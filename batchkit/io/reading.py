@@ -22,6 +22,7 @@ from batchkit.io.schema import batches, events, inputs, items, left_out
 __all__ = [
     "batch_of",
     "find_batch",
+    "next_tried",
     "read_batch",
     "read_batches",
     "read_cells",
@@ -30,6 +31,7 @@ __all__ = [
     "read_events",
     "read_items",
     "read_left_out",
+    "read_open_executions",
     "read_same_file",
 ]
 
@@ -43,6 +45,17 @@ _NEXT_DUE = (
     .order_by(items.c.execute_at)
     .limit(1)
 )
+# Not by time: that could mean to look at all that is held.
+_TRIED_DUE = select(items.c.execute_at).where(
+    items.c.batch_id == bindparam("b_id"),
+    items.c.status == ItemStatus.PENDING,
+    items.c.position < bindparam("b_trial"),
+)
+
+
+def next_tried(connection: Connection, row: Row[Any]) -> datetime | None:
+    """When the next pending item of the trial of the batch in `row` is due; None: none of them is pending."""
+    return min(connection.scalars(_TRIED_DUE, {"b_id": row.id, "b_trial": row.trial}), default=None)
 
 
 def profile_of(text: str | None) -> ProfileRef | None:
@@ -52,7 +65,9 @@ def profile_of(text: str | None) -> ProfileRef | None:
 
 def batch_of(connection: Connection, row: Row[Any], boot: tuple[str, float]) -> BatchRecord:
     """The batch in `row`, with the time its next item is due."""
-    next_due = connection.scalar(_NEXT_DUE, {"b_id": row.id}) if row.n_pending else None
+    next_due = None
+    if row.n_pending:
+        next_due = next_tried(connection, row) if row.trial else connection.scalar(_NEXT_DUE, {"b_id": row.id})
     states = {status.value: getattr(row, f"n_{status}") for status in ItemStatus}
     executions = ExecutionCounts(
         running=row.x_running,
@@ -89,6 +104,8 @@ def batch_of(connection: Connection, row: Row[Any], boot: tuple[str, float]) -> 
         revision=row.revision,
         epoch=row.epoch,
         runner=row.runner,
+        trial=row.trial,
+        archived=row.archived,
         runner_alive=bool(row.runner) and row.lease_boot == boot_id and row.lease_expires > seconds,
     )
 
@@ -252,6 +269,18 @@ def read_earliest_open(connection: Connection, batch_id: str) -> datetime | None
     )
     earliest: datetime | None = connection.scalar(query)
     return earliest
+
+
+def read_open_executions(connection: Connection, batch_id: str, after: int, limit: int) -> list[tuple[int, str]]:
+    """The next items after `after` whose execution has not finished, each with the execution's id."""
+    done = [status for status in ExecutionStatus if status.terminal]
+    query = select(items.c.position, items.c.execution_id).where(
+        items.c.batch_id == batch_id,
+        items.c.position > after,
+        items.c.status == ItemStatus.TRIGGERED,
+        items.c.x_status.not_in(done),
+    )
+    return [(row.position, row.execution_id) for row in connection.execute(query.order_by("position").limit(limit))]
 
 
 def read_doubtful(connection: Connection, batch_id: str, now: datetime, limit: int) -> list[ItemRecord]:

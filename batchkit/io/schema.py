@@ -27,6 +27,7 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    text,
     update,
 )
 
@@ -87,6 +88,8 @@ batches = Table(
     Column("max_concurrent", Integer, nullable=False),
     #: seconds
     Column("batch_interval", Float, nullable=False),
+    #: so many rows are tried first, the rest is held until the batch is resumed; 0: none
+    Column("trial", Integer, nullable=False, server_default="0"),
     #: ProfileRef as JSON
     Column("default_profile", Text),
     #: JSON list of the file's column names
@@ -102,12 +105,16 @@ batches = Table(
     Column("started_at", Instant),
     Column("finished_at", Instant),
     Column("reason", Text, nullable=False),
+    #: put away by its user, and not listed unless asked for
+    Column("archived", Boolean, nullable=False, server_default="0"),
     Column("gate_at", Instant),
     Column("revision", Integer, nullable=False),
     Column("epoch", Integer, nullable=False),
     Column("runner", Text, nullable=False),
     Column("lease_boot", Text, nullable=False),
     Column("lease_expires", Float, nullable=False),
+    #: `clock_changes.offset_of` when the lease was taken or renewed
+    Column("clock_offset", Float),
     Column("total", Integer, nullable=False),
     Column("left_out", Integer, nullable=False),
     *(Column(f"n_{status}", Integer, nullable=False) for status in ItemStatus),
@@ -154,6 +161,7 @@ Index(
     postgresql_where=items.c.status == "pending",
 )
 Index("item_by_status", items.c.batch_id, items.c.status, items.c.position)
+_by_time = Index("item_by_time", items.c.batch_id, items.c.execute_at, items.c.position)
 
 inputs = Table(
     "item_input",
@@ -214,8 +222,28 @@ def _first(connection: Connection) -> None:
     metadata.create_all(connection)
 
 
+def _add_trial(connection: Connection) -> None:
+    _add_column(connection, "trial INTEGER NOT NULL DEFAULT 0")
+
+
+def _add_clock_offset(connection: Connection) -> None:
+    _add_column(connection, "clock_offset FLOAT")
+
+
+def _add_archived(connection: Connection) -> None:
+    _add_column(connection, "archived BOOLEAN NOT NULL DEFAULT 0")
+    _by_time.create(connection, checkfirst=True)
+
+
+def _add_column(connection: Connection, definition: str) -> None:
+    """Add a column to `batch`, unless the first step has just made the table as it is today."""
+    present = {column["name"] for column in inspect(connection).get_columns(batches.name)}
+    if definition.partition(" ")[0] not in present:
+        connection.execute(text(f"ALTER TABLE {batches.name} ADD COLUMN {definition}"))
+
+
 #: step i brings a store from version i to i + 1
-_STEPS: tuple[Callable[[Connection], Any], ...] = (_first,)
+_STEPS: tuple[Callable[[Connection], Any], ...] = (_first, _add_trial, _add_clock_offset, _add_archived)
 SCHEMA_VERSION = len(_STEPS)
 
 

@@ -14,10 +14,22 @@ from sqlalchemy import Connection, delete, insert, select
 
 from batchkit.core.execution import Execution
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
+from batchkit.core.listing import ItemQuery, Overview
 from batchkit.core.ports import Clock
-from batchkit.core.record import BatchRecord, Event, ItemChange, ItemOutcome, ItemRecord, Lease, NewBatch, Tick
+from batchkit.core.record import (
+    BatchRecord,
+    Event,
+    ItemChange,
+    ItemOutcome,
+    ItemRecord,
+    Lease,
+    NewBatch,
+    Tick,
+    merged,
+)
 from batchkit.core.request import NewItem
-from batchkit.io import commands, creation, leases, outcomes, reading, visit
+from batchkit.io import commands, creation, deletion, leases, listing, outcomes, reading, visit
+from batchkit.io.clock_changes import realigned
 from batchkit.io.database import Database
 from batchkit.io.ledger import log
 from batchkit.io.schema import mappings
@@ -26,6 +38,8 @@ __all__ = ["SqlStore"]
 
 #: no vowels and nothing that looks like something else
 _ID_ALPHABET = "23456789bcdfghjkmnpqrstvwxz"
+#: items changed in one transaction: well under a second
+_PIECE = 5_000
 
 
 class SqlStore:
@@ -120,6 +134,40 @@ class SqlStore:
         """The rows as they were in the file, each with its label in a DataFrame's index."""
         return await self._database.read(reading.read_cells, batch_id, first, last)
 
+    async def overview(
+        self,
+        *,
+        agent_id: str | None = None,
+        statuses: Iterable[BatchStatus] = (),
+        text: str = "",
+        archived: bool | None = False,
+        limit: int,
+    ) -> Overview:
+        """The newest batches that match, and how many there are."""
+        return await self._database.read(
+            listing.read_overview,
+            self._clock.boot(),
+            agent_id=agent_id,
+            statuses=statuses,
+            text=text,
+            archived=archived,
+            limit=limit,
+        )
+
+    async def page(self, batch_id: str, query: ItemQuery) -> tuple[list[ItemRecord], int]:
+        """The items `query` asks for, and how many match."""
+        return await self._database.read(listing.read_page, batch_id, query)
+
+    async def positions(
+        self, batch_id: str, *, statuses: Sequence[ItemStatus] = (), after: int = -1, limit: int
+    ) -> list[int]:
+        """The next items after `after`, in row order."""
+        return await self._database.read(listing.read_positions, batch_id, statuses, after, limit)
+
+    async def item_input(self, batch_id: str, item: int) -> NewItem:
+        """What was read from the file for one item."""
+        return await self._database.read(listing.read_input, batch_id, item)
+
     async def left_out(self, batch_id: str) -> list[tuple[int, int | None, list[str], str]]:
         """The rows the policy left out."""
         return await self._database.read(reading.read_left_out, batch_id)
@@ -136,25 +184,54 @@ class SqlStore:
 
     async def resume(self, batch_id: str, actor: str) -> BatchRecord:
         """paused → running, staggered from now."""
-        return await self._command(commands.resume_batch, batch_id, self._clock.now(), actor)
+        now, boot = self._clock.now(), self._clock.boot()
+
+        def work(connection: Connection, batch_id: str) -> None:
+            realigned(connection, reading.find_batch(connection, batch_id), now, boot)
+            commands.resume_batch(connection, batch_id, now, actor)
+
+        return await self._command(work, batch_id)
 
     async def cancel(self, batch_id: str, actor: str) -> BatchRecord:
         """To cancelled, with all that is pending."""
         return await self._command(commands.cancel_batch, batch_id, self._clock.now(), actor)
 
+    async def archive(self, batch_id: str, actor: str, *, archived: bool) -> BatchRecord:
+        """Put a batch that has ended away, or bring it back."""
+        return await self._command(deletion.archive_batch, batch_id, self._clock.now(), actor, archived)
+
+    async def delete(self, batch_id: str, owner: str) -> None:
+        """Delete a batch that has ended: nobody sees it from the first moment on."""
+        total = await self._database.write(deletion.hide_batch, batch_id, self._clock.boot(), owner)
+        first = 0
+        while first < total:
+            first = await self._database.write(deletion.delete_piece, batch_id, first)
+        await self._database.write(deletion.delete_rest, batch_id)
+
     async def cancel_items(self, batch_id: str, ids: Sequence[int], actor: str) -> ItemChange:
-        """Cancel pending items."""
-        return await self._database.write(commands.cancel_items, batch_id, ids, self._clock.now(), actor)
+        """Cancel pending items; many in several transactions."""
+        now = self._clock.now()
+        return await self._in_pieces(commands.cancel_items, batch_id, ids, now, actor)
 
     async def reschedule_items(self, batch_id: str, ids: Sequence[int], at: datetime, actor: str) -> ItemChange:
-        """Move pending items to the first free slots at or after `at`."""
-        return await self._database.write(commands.reschedule_items, batch_id, ids, at, self._clock.now(), actor)
+        """Move pending items to the first free slots at or after `at`; many in several transactions."""
+        now = self._clock.now()
+        if len(ids) <= _PIECE:
+
+            def work(connection: Connection) -> ItemChange:
+                moves, left = commands.find_slots(connection, batch_id, ids, at, now)
+                return merged([left, commands.move_items(connection, batch_id, moves, now, actor)])
+
+            return await self._database.write(work)
+        moves, left = await self._database.read(commands.find_slots, batch_id, ids, at, now)
+        return merged([left, await self._in_pieces(commands.move_items, batch_id, moves, now, actor)])
 
     async def settle_items(
         self, batch_id: str, ids: Sequence[int], choice: Literal["retry", "skip"], actor: str
     ) -> ItemChange:
-        """Decide items in doubt."""
-        return await self._database.write(commands.settle_items, batch_id, ids, choice, self._clock.now(), actor)
+        """Decide items in doubt; many in several transactions."""
+        now = self._clock.now()
+        return await self._in_pieces(commands.settle_items, batch_id, ids, choice, now, actor)
 
     # The runner's
 
@@ -164,8 +241,9 @@ class SqlStore:
 
         def work(connection: Connection) -> Lease | None:
             batch = reading.find_batch(connection, batch_id)
-            lease = leases.acquire_lease(connection, batch, owner, boot, self._lease_seconds)
+            lease = leases.acquire_lease(connection, batch, owner, now, boot, self._lease_seconds)
             if lease is not None:
+                batch = realigned(connection, batch, now, boot)
                 settle_at = None if settle_after is None else now + timedelta(seconds=settle_after)
                 gate = now + timedelta(seconds=batch.batch_interval)
                 leases.doubt_unfinished(connection, batch, settle_at, gate, now)
@@ -224,6 +302,10 @@ class SqlStore:
         """When the oldest execution that has not finished was triggered."""
         return await self._database.read(reading.read_earliest_open, batch_id)
 
+    async def open_executions(self, batch_id: str, *, after: int = -1, limit: int) -> list[tuple[int, str]]:
+        """The next items after `after` whose execution has not finished, each with the execution's id."""
+        return await self._database.read(reading.read_open_executions, batch_id, after, limit)
+
     async def doubtful(self, batch_id: str, limit: int) -> list[ItemRecord]:
         """Items in doubt that may be looked up now."""
         return await self._database.read(reading.read_doubtful, batch_id, self._clock.now(), limit)
@@ -278,6 +360,13 @@ class SqlStore:
     def shutdown(self) -> None:
         """Close the file and end the thread; no call may follow."""
         self._database.shutdown()
+
+    async def _in_pieces(self, work: Any, batch_id: str, many: Sequence[Any], *args: Any) -> ItemChange:
+        """`work` on so many at a time that others come to write in between."""
+        firsts = range(0, len(many), _PIECE) or [0]
+        return merged(
+            [await self._database.write(work, batch_id, many[first : first + _PIECE], *args) for first in firsts]
+        )
 
     async def _command(self, work: Any, batch_id: str, *args: Any) -> BatchRecord:
         boot = self._clock.boot()

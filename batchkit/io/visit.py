@@ -14,10 +14,11 @@ from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.record import Claim, ItemOutcome, Lease, Tick
 from batchkit.core.request import TriggerRequest
+from batchkit.io.clock_changes import change_of_clock, offset_of, realigned
 from batchkit.io.leases import is_held, needs_renewal
 from batchkit.io.ledger import log
 from batchkit.io.outcomes import record_outcomes
-from batchkit.io.reading import batch_of, find_batch, profile_of
+from batchkit.io.reading import batch_of, find_batch, next_tried, profile_of
 from batchkit.io.schema import batches, inputs, items
 
 __all__ = ["look", "visit"]
@@ -34,6 +35,7 @@ _DUE = (
     .limit(bindparam("b_limit"))
     .with_for_update(skip_locked=True, of=items)
 )
+_DUE_TRIED = _DUE.where(items.c.position < bindparam("b_trial"))
 _CLAIM = (
     update(items)
     .where(items.c.batch_id == bindparam("b_batch"), items.c.position.in_(bindparam("b_positions", expanding=True)))
@@ -47,7 +49,11 @@ _NEXT_SETTLE = select(func.min(items.c.settle_at)).where(
 def look(connection: Connection, lease: Lease, now: datetime, boot: tuple[str, float]) -> Tick | None:
     """What a visit without outcomes and claims would bring back; None if it would have to write."""
     batch = find_batch(connection, lease.batch_id)
-    if is_held(batch, lease) and (needs_renewal(batch, lease, boot) or _moves_by_itself(batch, now)):
+    if is_held(batch, lease) and (
+        needs_renewal(batch, lease, boot)
+        or change_of_clock(batch, now, boot) is not None
+        or _moves_by_itself(connection, batch, now)
+    ):
         return None
     return _tick(connection, batch, lease, boot)
 
@@ -67,32 +73,60 @@ def visit(
 ) -> Tick:
     """Record, pause, start, claim and complete as `core.ports.Store.tick` says."""
     before = find_batch(connection, lease.batch_id)
+    clock_was_set = is_held(before, lease) and change_of_clock(before, now, boot) is not None
+    if clock_was_set:
+        before = realigned(connection, before, now, boot)
+        outcomes = [_settled_from(outcome, now) for outcome in outcomes]
     moves = record_outcomes(connection, before, outcomes) if outcomes else Counter()
     values: dict[str, Any] = {}
     claims: list[Claim] = []
     if is_held(before, lease):
-        values |= _renewed(before, lease, boot) | _waiting(before, reason) | _standing(connection, before, now, pause)
+        tried = _trial_is_over(connection, before, moves)
+        if tried and not pause:
+            pause = f"The first {before.trial:,} rows were tried. Resume the batch to go on with the rest."
+        values |= (
+            _renewed(before, lease, now, boot) | _waiting(before, reason) | _standing(connection, before, now, pause)
+        )
         status = values.get("status", before.status)
-        if claim and status == BatchStatus.RUNNING:
+        # What was due by the clock as it was is weighed anew.
+        if claim and status == BatchStatus.RUNNING and not clock_was_set:
             claims = _claim(connection, before, claim, until or now, now)
             moves.update({"n_pending": -len(claims), "n_triggering": len(claims)})
         if gate is not None and (claims or not claim):
             values["gate_at"] = max(gate, before.gate_at or gate)
+        if tried:
+            # The rest does not start before its time.
+            values["gate_at"] = max(before.start_at, values.get("gate_at") or before.gate_at or before.start_at)
         values |= _completion(connection, before, moves, status, now)
     return _tick(connection, _updated(connection, before, moves, values), lease, boot, claims)
 
 
-def _moves_by_itself(batch: Row[Any], now: datetime) -> bool:
+def _settled_from(outcome: ItemOutcome, now: datetime) -> ItemOutcome:
+    """The outcome with its wait counted from `now`: the clock was set, before it or after it."""
+    wait = None if outcome.settle_at is None else outcome.settle_at - outcome.at
+    return outcome if wait is None else replace(outcome, settle_at=now + wait)
+
+
+def _moves_by_itself(connection: Connection, batch: Row[Any], now: datetime) -> bool:
     if batch.status == BatchStatus.PENDING:
         return bool(batch.start_at <= now)
+    if _trial_is_over(connection, batch, Counter()):
+        return True
     return batch.status == BatchStatus.RUNNING and not (batch.n_pending + batch.n_triggering + batch.n_in_doubt)
 
 
-def _renewed(batch: Row[Any], lease: Lease, boot: tuple[str, float]) -> dict[str, Any]:
-    boot_id, now = boot
+def _trial_is_over(connection: Connection, batch: Row[Any], moves: Counter[str]) -> bool:
+    """Whether only what the trial holds back is left to send, and every answer of the trial is there."""
+    if not batch.trial or batch.status != BatchStatus.RUNNING or batch.n_triggering + moves["n_triggering"]:
+        return False
+    return batch.n_pending + moves["n_pending"] > 0 and next_tried(connection, batch) is None
+
+
+def _renewed(batch: Row[Any], lease: Lease, now: datetime, boot: tuple[str, float]) -> dict[str, Any]:
+    boot_id, since_boot = boot
     if not needs_renewal(batch, lease, boot):
         return {}
-    return {"lease_boot": boot_id, "lease_expires": now + lease.seconds}
+    return {"lease_boot": boot_id, "lease_expires": since_boot + lease.seconds, "clock_offset": offset_of(now, boot)}
 
 
 def _waiting(batch: Row[Any], reason: str | None) -> dict[str, Any]:
@@ -124,7 +158,11 @@ def _completion(
 
 def _claim(connection: Connection, batch: Row[Any], limit: int, until: datetime, now: datetime) -> list[Claim]:
     """Record the intent to send up to `limit` items due by `until`."""
-    rows = connection.execute(_DUE, {"b_batch": batch.id, "b_until": until, "b_limit": limit}).all()
+    due = {"b_batch": batch.id, "b_until": until, "b_limit": limit}
+    if batch.trial:
+        rows = connection.execute(_DUE_TRIED, due | {"b_trial": batch.trial}).all()
+    else:
+        rows = connection.execute(_DUE, due).all()
     if not rows:
         return []
     positions = [row.position for row in rows]

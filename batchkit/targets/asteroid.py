@@ -32,7 +32,7 @@ from batchkit.core.request import ATTEMPT_KEY, BATCH_KEY, ITEM_KEY, TriggerReque
 from batchkit.core.target import TargetInfo
 from batchkit.errors import ConfigError, NotFoundError, TargetError
 from batchkit.targets import wire
-from batchkit.targets.connection import Answer, Connection, base_url, is_loopback
+from batchkit.targets.connection import Answer, Connection, SecretHeader, base_url, is_loopback
 from batchkit.targets.reader import Reader
 from batchkit.targets.secret import Secret
 
@@ -80,13 +80,16 @@ class AsteroidTarget:
         max_connections: int = 512,
         retry_delays: Sequence[float] = (0.2, 1.0),
     ) -> None:
-        base = base_url(url or os.environ.get("BATCHKIT_URL") or _PLATFORM_URL, ending="/" + "/".join(_ROOT))
         try:
             if api_key is None:
                 api_key = Secret.from_reference(_KEY_REFERENCE)
             secret = api_key if isinstance(api_key, Secret) else Secret(api_key)
         finally:
             api_key = None  # a verbose traceback shows what each function was called with
+        try:
+            base = base_url(url or _usual_url(), ending="/" + "/".join(_ROOT))
+        finally:
+            url = None  # likewise, where the two were taken for each other
         if not _HEADER_NAME.match(header):
             raise ConfigError(f"header={header!r} is not the name of an HTTP header, such as {_HEADER}.")
         if on_capacity_limit not in ("reject", "queue"):
@@ -97,8 +100,7 @@ class AsteroidTarget:
             raise ConfigError(f"listing_delay must be 0 or more seconds, not {listing_delay:g}.")
         self._connection = Connection(
             base,
-            header=header,
-            secret=secret,
+            secrets=[SecretHeader(name=header, secret=secret)],
             total_timeout=total_timeout,
             connect_timeout=connect_timeout,
             max_connections=max_connections,
@@ -239,6 +241,11 @@ class AsteroidTarget:
             )
         status = wire.read_status(body.get("status")) or ExecutionStatus.QUEUED
         return Triggered(execution=Execution(id=identity, status=status))
+
+
+def _usual_url() -> str:
+    # a line that fails must not name os.environ: a verbose traceback would show all of it
+    return os.environ.get("BATCHKIT_URL") or _PLATFORM_URL
 
 
 def _account(base: httpx.URL, secret: Secret) -> str:

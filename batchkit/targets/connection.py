@@ -1,4 +1,4 @@
-"""Connection: sends requests with a secret header to one host, and tells what may have left from what has not.
+"""Connection: sends requests with secret headers to one host, and tells what may have left from what has not.
 
 All HTTP of the targets goes through `Connection.send`. It calls httpx's aiohttp transport directly: every request is
 built here in full, so that an `httpx.AsyncClient` around it would only merge, log and copy cookies, at about a third
@@ -8,9 +8,11 @@ more CPU. Nothing is ever sent a second time, and no redirect is followed.
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import ssl
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -20,6 +22,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
+import yarl
 from aiohttp.abc import AbstractStreamWriter
 from httpx_aiohttp import AiohttpTransport
 
@@ -27,7 +30,7 @@ from batchkit.core.outcome import NotSent, Unclear
 from batchkit.errors import ConfigError, NotFoundError
 from batchkit.targets.secret import Secret
 
-__all__ = ["Answer", "Connection", "base_url", "is_loopback", "short"]
+__all__ = ["Answer", "Connection", "SecretHeader", "base_url", "is_loopback", "short"]
 
 #: seconds an idle connection is kept: less than servers keep theirs (uvicorn and Node 5, nginx 75), because a
 #: request sent on a connection that the server is closing just then ends in doubt
@@ -44,6 +47,8 @@ _BEFORE_SENDING = (
 )
 #: the loop's time after which the request of the running task is not written any more
 _write_before: ContextVar[float] = ContextVar("batchkit_write_before")
+#: the URL of the running task's request as it was built; aiohttp would write some quoted characters plainly again
+_exact_url: ContextVar[yarl.URL] = ContextVar("batchkit_exact_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +56,28 @@ class Answer:
     """A whole HTTP answer."""
 
     status: int
-    #: not shown, and neither is the content: a server may echo the secret
+    #: not shown, and neither is the content: a server may echo a secret too short to be blotted out
     headers: httpx.Headers = field(repr=False)
     #: decompressed
     content: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretHeader:
+    """A header whose value is a secret."""
+
+    name: str
+    secret: Secret
+    #: stands before the secret, its blank included: "Bearer "
+    prefix: str = ""
+
+
 class Connection:
     """Sends requests to one base URL, from any number of event loops, each with connections of its own.
 
-    header, secret: sent with every request; the value is in no httpx object, and what aiohttp holds prints as [hidden].
+    secrets: sent with every request; their values are in no httpx object, and what aiohttp holds prints as [hidden].
     total_timeout, connect_timeout: seconds; the first counts everything, the second waiting for a free connection too.
+    objection: asked with each address before it is connected to; a text means no. It is not asked about a proxy's.
     Proxies come from the environment, except for loopback, which never goes through one.
     """
 
@@ -69,11 +85,11 @@ class Connection:
         self,
         base: httpx.URL,
         *,
-        header: str,
-        secret: Secret,
+        secrets: Sequence[SecretHeader],
         total_timeout: float,
         connect_timeout: float,
         max_connections: int,
+        objection: Callable[[str], str] | None = None,
     ) -> None:
         if not 0 < connect_timeout < total_timeout:
             raise ConfigError(
@@ -83,8 +99,8 @@ class Connection:
             raise ConfigError(f"max_connections must be at least 1, not {max_connections}.")
         self.base = base
         self.total_timeout = total_timeout
-        self._header = header
-        self._secret = secret
+        self._secrets = tuple(secrets)
+        self._objection = objection
         self._max_connections = max_connections
         self._proxy = _environment_proxy(base)
         self._ssl_context: ssl.SSLContext | None = None
@@ -102,28 +118,36 @@ class Connection:
         base = str(self.base)
         return httpx.URL(f"{base}/{path}", params=list(query)) if query else httpx.URL(f"{base}/{path}")
 
-    async def send(self, method: str, url: httpx.URL, content: bytes | None = None) -> Answer | NotSent | Unclear:
+    async def send(
+        self,
+        method: str,
+        url: httpx.URL,
+        content: bytes | None = None,
+        headers: Sequence[tuple[bytes, bytes]] | None = None,
+    ) -> Answer | NotSent | Unclear:
         """The answer to one request, whatever its status; never raises for what the network or the server does.
 
-        url: made by `url()`. A cancelled task is cancelled.
+        url: of this host, as `url()` makes it. headers: instead of the usual ones. A cancelled task is cancelled.
         """
         if self._closed:
             return NotSent(message="The target is closed; make a new one.")
         transport = self._transports.get(asyncio.get_running_loop()) or await self._open()
-        headers = self._get_headers if content is None else self._post_headers
+        if headers is None:
+            headers = self._get_headers if content is None else self._post_headers
         # With `content=` httpx would copy the headers twice to add some that aiohttp adds by itself.
         stream = httpx.ByteStream(content or b"")
         request = httpx.Request(method, url, headers=headers, stream=stream, extensions=self._extensions)
         request.read()
+        _exact_url.set(yarl.URL(str(url), encoded=True))
         _write_before.set(asyncio.get_running_loop().time() + self.total_timeout)
         try:
             async with asyncio.timeout(self.total_timeout):
                 response = await transport.handle_async_request(request)
                 try:
-                    body = await _body(response)
+                    body = self._hidden(await _body(response))
                 finally:
                     await response.aclose()
-            return Answer(status=response.status_code, headers=response.headers, content=body)
+            return Answer(status=response.status_code, headers=self._without_secret(response.headers), content=body)
         except TimeoutError:
             return Unclear(message=f"{self.base.host} did not answer within {self.total_timeout:g} s.")
         except asyncio.CancelledError:
@@ -136,7 +160,9 @@ class Connection:
 
     def clean(self, text: str) -> str:
         """`text` from a server or a library in one short line, without the secret."""
-        return short(self._secret.hide_in(text))
+        for each in self._secrets:
+            text = each.secret.hide_in(text)
+        return short(text)
 
     def elsewhere(self, answer: Answer) -> str:
         """Where a redirect points, without its query, which may be confidential."""
@@ -152,6 +178,14 @@ class Connection:
                 await transport.aclose()
             elif loop.is_running():
                 await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(transport.aclose(), loop))
+
+    def _without_secret(self, headers: httpx.Headers) -> httpx.Headers:
+        return httpx.Headers([(self._hidden(name), self._hidden(value)) for name, value in headers.raw])
+
+    def _hidden(self, content: bytes) -> bytes:
+        for each in self._secrets:
+            content = each.secret.hide_in_answer(content)
+        return content
 
     def _failure(self, exc: Exception) -> NotSent | Unclear:
         """What an exception of the transport means.
@@ -179,9 +213,12 @@ class Connection:
         return transport
 
     def _session(self) -> aiohttp.ClientSession:
-        """A session that adds the secret header to each request, keeps no cookies and reads no .netrc."""
+        """A session that adds the secret headers to each request, keeps no cookies and reads no .netrc."""
         connector = aiohttp.TCPConnector(
-            ssl=self._ssl_context or True, limit=self._max_connections, keepalive_timeout=_KEEP_IDLE
+            ssl=self._ssl_context or True,
+            limit=self._max_connections,
+            keepalive_timeout=_KEEP_IDLE,
+            socket_factory=None if self._objection is None or self._proxy is not None else self._socket,
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -192,9 +229,19 @@ class Connection:
         )
 
     async def _sign(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        """Add the secret header at the last moment. As a header of the session it would go to the proxy, too."""
-        request.headers[self._header] = _Hidden(self._secret.reveal())
+        """Add the secret headers at the last moment, since as the session's they would go to the proxy, too."""
+        request.url = _exact_url.get(request.url)
+        for each in self._secrets:
+            request.headers[each.name] = _Hidden(each.prefix + each.secret.reveal())
         return await send(request)
+
+    def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
+        """A socket for one address of the host, whatever name or spelling led to it."""
+        family, kind, protocol, _, address = info
+        problem = self._objection(str(address[0])) if self._objection is not None else ""
+        if problem:
+            raise OSError(errno.EACCES, problem)
+        return socket.socket(family=family, type=kind, proto=protocol)
 
 
 async def _body(response: httpx.Response) -> bytes:
@@ -237,16 +284,19 @@ def base_url(text: str, *, ending: str = "") -> httpx.URL:
     secret in the clear to another machine.
     """
     example = "Write one like https://odyssey.asteroid.ai."
+    if "://" not in text:
+        text = ""  # it may be the key, and a verbose traceback shows what each function was called with
+        raise ConfigError(f"What is given as URL has no https:// in front (if it is the key, pass api_key=). {example}")
     try:
         url = httpx.URL(text.strip().rstrip("/").removesuffix(ending))
     except httpx.InvalidURL as exc:
         raise ConfigError(f"{short(text)!r} is not a URL: {exc}. {example}") from exc
-    if url.userinfo:
-        raise ConfigError(f"The URL of {url.host} has a user or a password in it: leave it out, and pass api_key=.")
+    if url.userinfo or url.query or url.fragment:
+        text, what = "", "a user or a password" if url.userinfo else "a query or a fragment"
+        url = url.copy_with(userinfo=b"", query=None, fragment=None)
+        raise ConfigError(f"There is {what} in the URL: write only {url}, and pass the key as api_key=.")
     if url.scheme not in ("http", "https") or not url.host or "%" in url.host:
         raise ConfigError(f"{short(text)!r} is not an http(s) URL. {example}")
-    if url.query or url.fragment:
-        raise ConfigError(f"{short(text)!r} has a query or a fragment: give the part before ? or #.")
     if url.scheme == "http" and not is_loopback(url):
         raise ConfigError(f"{url} would send the API key over the network unencrypted: use https://.")
     return url

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hmac
 import importlib
+import json
 import os
+from collections.abc import Iterator
 from typing import NoReturn
+from urllib.parse import quote
 
 from batchkit.errors import ConfigError
 
@@ -13,6 +16,8 @@ __all__ = ["Secret"]
 
 #: what stands where the value would
 _HIDDEN = "[hidden]"
+#: so many characters of it in a row give a value away; fewer may stand anywhere by chance
+_TELLING = 12
 
 
 class Secret:
@@ -28,11 +33,11 @@ class Secret:
     reference: str
 
     def __init__(self, value: str, *, reference: str = "") -> None:
-        value = value.strip()
         problem = _problem(value, f" in {reference}" if reference else "")
         if problem:
             value = _HIDDEN  # a verbose traceback shows what each function was called with
             raise ConfigError(problem)
+        value = value.strip()
         # a closure, because whatever lists an object's attributes would show a plain one
         object.__setattr__(self, "_open", lambda: value)
         object.__setattr__(self, "reference", reference)
@@ -45,9 +50,9 @@ class Secret:
         """
         kind, _, name = reference.partition(":")
         if kind == "env" and name:
-            if not os.environ.get(name, "").strip():
+            if not _is_in_environment(name):
                 raise ConfigError(f"There is no API key: set the environment variable {name}, or pass api_key=.")
-            return cls(os.environ[name], reference=reference)
+            return cls(_from_environment(name), reference=reference)
         service, _, user = name.partition("/")
         if kind == "keyring" and service and user:
             return cls(_from_keyring(service, user), reference=reference)
@@ -61,8 +66,22 @@ class Secret:
         return value
 
     def hide_in(self, text: str) -> str:
-        """`text` with the value blotted out, for what a server or a library says."""
-        return text.replace(self.reveal(), _HIDDEN)
+        """`text` from a server or a library with the value, and any twelve characters of it in a row, blotted out."""
+        for form in _forms(self.reveal()):
+            text = text.replace(form, _HIDDEN)
+        for part in _parts(self.reveal(), text):
+            text = text.replace(part, _HIDDEN)
+        return text
+
+    def hide_in_answer(self, content: bytes) -> bytes:
+        """A server's answer with the value blotted out, so that no variable ever holds one that echoes it.
+
+        A value of fewer than twelve characters stays, since it may well be part of what the answer says.
+        """
+        if len(self.reveal()) >= _TELLING:
+            for form in _forms(self.reveal()):
+                content = content.replace(form.encode(), _HIDDEN.encode())
+        return content
 
     def __repr__(self) -> str:
         return f"Secret({getattr(self, 'reference', '') or _HIDDEN})"
@@ -94,6 +113,32 @@ class Secret:
         raise TypeError("A Secret is not pickled: keep its reference and ask for it again.")
 
 
+def _forms(value: str) -> tuple[str, ...]:
+    """The value as it stands in a text, in JSON and in a URL, the longest first."""
+    in_json = json.dumps(value)[1:-1]
+    return tuple(dict.fromkeys((quote(value, safe=""), quote(value), in_json.replace("/", r"\/"), in_json, value)))
+
+
+def _parts(value: str, text: str) -> Iterator[str]:
+    """The stretches of the value that stand in `text`, the longest first."""
+    starts = range(len(value) - _TELLING + 1)
+    if any(value[start : start + _TELLING] in text for start in starts):
+        for length in range(len(value) - 1, _TELLING - 1, -1):
+            parts = (value[start : start + length] for start in range(len(value) - length + 1))
+            yield from (part for part in parts if part in text)
+
+
+# A verbose traceback shows what the failing line names, be it os.environ with all that is in it: nothing here fails.
+
+
+def _is_in_environment(name: str) -> bool:
+    return bool(_from_environment(name).strip())
+
+
+def _from_environment(name: str) -> str:
+    return os.environ.get(name, "")
+
+
 def _from_keyring(service: str, user: str) -> str:
     """The password the system's keyring holds, by the optional package `keyring`."""
     try:
@@ -109,11 +154,13 @@ def _from_keyring(service: str, user: str) -> str:
     return value
 
 
-def _problem(value: str, where: str) -> str:
+def _problem(value: object, where: str) -> str:
     """What is wrong with a key, empty for nothing."""
-    if not value:
+    if not isinstance(value, str):
+        return f"The API key{where} must be text (str), not {type(value).__name__}."
+    if not value.strip():
         return f"The API key{where} is empty. Set it, or pass another one."
-    for position, character in enumerate(value, start=1):
+    for position, character in enumerate(value.strip(), start=1):
         if not "!" <= character <= "~":
             return (
                 f"The API key{where} has a character at position {position} that no key has "

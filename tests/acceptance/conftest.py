@@ -1,12 +1,10 @@
 """Fixtures of the acceptance tests: a platform that outlives the processes under test, and those processes.
 
-The long form, with 200 kills: BATCHKIT_ACCEPTANCE=full. The kills and the two runners belong to it alone so far: on a
-busy machine their short form takes longer than its deadlines.
+The long form, with 200 kills and several seeds: BATCHKIT_ACCEPTANCE=full
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +18,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from processes import Processes
 from sending import Plan, Planner
-
-collect_ignore = [] if os.environ.get("BATCHKIT_ACCEPTANCE") == "full" else ["test_kill.py", "test_two_runners.py"]
 
 
 @pytest.fixture

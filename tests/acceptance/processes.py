@@ -14,10 +14,12 @@ import psutil
 
 import batchkit as bk
 
-__all__ = ["FULL", "Processes", "eventually", "requests_later"]
+__all__ = ["FULL", "PATIENCE", "Processes", "eventually", "requests_later"]
 
 #: whether the long form was asked for
 FULL = os.environ.get("BATCHKIT_ACCEPTANCE") == "full"
+#: seconds for a process to do its work, however busy the machine is; it only guards against a hang
+PATIENCE = 1200.0 if FULL else 240.0
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
@@ -74,7 +76,7 @@ class Processes:
         assert process.pid is not None
         os.kill(process.pid, signal.SIGCONT)
 
-    def ends(self, process: BaseProcess, code: int = 0, seconds: float = 250.0) -> None:
+    def ends(self, process: BaseProcess, code: int = 0, seconds: float = PATIENCE + 10.0) -> None:
         process.join(seconds)
         assert process.exitcode == code, f"exit code {process.exitcode}"
 

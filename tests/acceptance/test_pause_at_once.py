@@ -28,8 +28,8 @@ paces = pytest.mark.parametrize(
 
 @pytest.fixture
 def target(demo: bk.DemoPlatform) -> Watched:
-    # Some requests are always on their way then.
-    demo.faults.latency = 0.01
+    # Longer than a command takes: some requests are on their way when it returns.
+    demo.faults.latency = 0.05
     return Watched(demo)
 
 
@@ -101,8 +101,14 @@ def test_a_pause_from_another_process_holds_within_a_second(
     demo: bk.DemoPlatform, target: Watched, ws: bk.Workspace, plan: Plan, processes: Processes, pace: dict[str, Any]
 ) -> None:
     batch = create(ws, 600, **pace)
-    eventually(lambda: demo.requests.count >= 50)
-    processes.ends(processes.start(pause, replace(plan, batch_id=batch.id)))
+    batch.pause()
+    together = processes.barrier(2)
+    other = processes.start(pause, replace(plan, batch_id=batch.id), together)
+    eventually(lambda: together.n_waiting == 1)
+    batch.resume()
+    requests_later(demo, 50)
+    together.wait(60)
+    processes.ends(other)
     [paused] = entries(plan.journal, "paused")
     is_quiet_after(demo, target, batch, paused["at"] + 1.0)
     assert batch.status == "paused"

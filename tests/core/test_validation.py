@@ -17,6 +17,7 @@ from batchkit.core.mapping import Input, Mapping, Metadata, ProfileName, Skip
 from batchkit.core.profile import AgentProfile, ProfilePool, ProfileRef
 from batchkit.core.request import NewItem
 from batchkit.core.rules import Code
+from batchkit.core.suggestion import suggest_mapping
 from batchkit.core.table import ERRORS_COLUMN, Dialect, Problem, Severity, Table
 from batchkit.core.validation import Counts, Validation, validate
 from batchkit.errors import ConfigError, MappingError, TableError
@@ -406,3 +407,37 @@ def test_a_row_is_a_repeat_where_pandas_says_so(rows: list[tuple[str, str, str]]
         if again[at]
     ]
     assert issues["message"].tolist() == expected
+
+
+def test_a_caller_hears_what_share_is_done_and_can_end_it() -> None:
+    agent = Agent(name="a", inputs=(InputVariable("a"), InputVariable("b")))
+    rows = table({"a": ["1"] * 300_000, "b": ["2"] * 300_000})
+    mapping = suggest_mapping(rows.columns, agent)
+    shares: list[float] = []
+    validate(rows, mapping, agent, on_progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    assert 0.5 < shares[-1] < 1
+
+    def stop(share: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        validate(rows, mapping, agent, on_progress=stop)
+
+
+def test_the_policy_is_changed_without_checking_again() -> None:
+    agent = Agent(name="a", inputs=(InputVariable("a", schema={"type": "integer"}, required=True),))
+    rows = table({"a": ["1", "x"]})
+    blocked = validate(rows, suggest_mapping(rows.columns, agent), agent)
+    dropped = blocked.deciding("drop")
+    assert (blocked.ok, dropped.ok) == (False, True)
+    assert dropped.found is blocked.found
+    assert (blocked.counts.dropped, dropped.counts.dropped) == (0, 1)
+
+
+def test_the_first_rows_are_a_table_of_their_own() -> None:
+    whole = table({"a": ["1", "2", "3"]}, row_numbers=np.array([2, 4, 5]), index=pd.Index(["x", "y", "z"]))
+    first = whole.first(2)
+    assert (len(first), first.row_number(1), list(first.index)) == (2, 4, ["x", "y"])
+    assert len(whole.first(10)) == 3

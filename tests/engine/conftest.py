@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,9 +18,6 @@ from batchkit.core.target import TargetInfo
 from batchkit.engine.kernel import KernelEngine
 from batchkit.io.store import SqlStore
 from batchkit.testing import FakeClock, ScriptedTarget
-
-# Of the long form alone so far: on a busy machine its end sometimes comes later than it waits for.
-collect_ignore = [] if os.environ.get("BATCHKIT_ACCEPTANCE") == "full" else ["test_every_interleaving.py"]
 
 
 async def eventually(met: Callable[[], object], seconds: float = 10.0) -> None:

@@ -391,6 +391,25 @@ def test_a_batch_in_doubt_is_not_completed(run) -> None:
     run(scenario)
 
 
+def test_open_executions_come_with_their_ids_in_pages(run) -> None:
+    async def scenario(shop: Shop) -> None:
+        batch_id = await shop.batch(6, pace=Pace(max_concurrent=6, batch_interval=60))
+        lease = await shop.lease(batch_id)
+        await shop.store.tick(lease, claim=6)
+        outcomes = [shop.outcome(n, triggered(n)) for n in range(5)]
+        await shop.store.tick(lease, outcomes=[*outcomes, shop.outcome(5, Refused(code="400", message="no"))])
+        done = Execution(id="e1", status=ExecutionStatus.COMPLETED)
+        running = Execution(id="e3", status=ExecutionStatus.RUNNING)
+        await shop.store.note(batch_id, [(1, done), (3, running)])
+        assert await shop.store.open_executions(batch_id, limit=2) == [(0, "e0"), (2, "e2")]
+        assert await shop.store.open_executions(batch_id, after=2, limit=9) == [(3, "e3"), (4, "e4")]
+        assert await shop.store.open_executions(batch_id, after=4, limit=9) == []
+        other = await shop.batch(1)
+        assert await shop.store.open_executions(other, limit=9) == []
+
+    run(scenario)
+
+
 def test_executions_go_forward_only_and_are_counted(run) -> None:
     async def scenario(shop: Shop) -> None:
         batch_id = await shop.batch(3)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from types import ModuleType
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import httpx
@@ -936,7 +937,29 @@ def test_secrets_are_equal_by_value_and_copied_by_reference(key: str) -> None:
     assert secret != Secret("other")
     assert secret != key
     assert copy.copy(secret) is copy.deepcopy(secret) is secret
-    assert secret.hide_in(f"a {key} b") == "a [hidden] b"
+
+
+def test_a_secret_is_blotted_out_of_what_others_say() -> None:
+    value = 'key/01"23456789abcdef'
+    secret = Secret(value)
+    in_json = json.dumps(value)[1:-1]
+    for echo in (value, in_json, in_json.replace("/", r"\/"), quote(value), quote(value, safe="")):
+        assert secret.hide_in(f"a {echo} b") == "a [hidden] b"
+        assert secret.hide_in_answer(f"a {echo} b".encode()) == b"a [hidden] b"
+    for echo in (value[3:], value[:15], value[4:16]):
+        assert secret.hide_in(f"a {echo} b") == "a [hidden] b"
+    assert secret.hide_in(f"a {value[:11]} b") == f"a {value[:11]} b"
+
+
+def test_a_short_secret_is_left_in_answers_which_it_would_garble() -> None:
+    assert Secret("id").hide_in_answer(b'{"id": "a"}') == b'{"id": "a"}'
+    assert Secret("id").hide_in("its id") == "its [hidden]"
+
+
+@pytest.mark.parametrize("value", [b"key-0123456789abcdef", None, 4711])
+def test_a_secret_is_text(value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"must be text .*{type(value).__name__}"):
+        Secret(value)
 
 
 @pytest.mark.parametrize("value", ["", "  ", "a b", "a\nb", "a\x00b", "kéy", "a\x7fb"])
@@ -1014,7 +1037,7 @@ def test_the_account_of_a_server_on_this_machine_does_not_depend_on_its_port(key
         ("http://localhost.evil.example", "unencrypted"),
         ("http://127.0.0.1.evil.example", "unencrypted"),
         ("ftp://platform.example", "not an http"),
-        ("platform.example", "not an http"),
+        ("platform.example", "no https:// in front"),
         ("https://", "not an http"),
         ("https://user:word@platform.example", "user or a password"),
         ("https://platform.example/?a=b", "query"),
@@ -1122,7 +1145,7 @@ def test_one_target_serves_several_event_loops_one_after_the_other_and_at_once(
 def test_connections_are_kept_and_reused(faults: ModuleType, target_for: Make, request_for: Request) -> None:
     async def scenario() -> None:
         async with faults.FaultServer(faults.answering(202, faults.ACCEPTED)) as server:
-            target = target_for(server.url)
+            target = target_for(server.url, total_timeout=60.0, connect_timeout=50.0)
             for item in range(50):
                 await target.trigger(request_for(item))
             assert server.connections == 1

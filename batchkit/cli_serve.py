@@ -1,0 +1,66 @@
+"""`batchkit serve` and `batchkit demo`: wizard and dashboard in the browser."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import webbrowser
+from argparse import Namespace
+from contextlib import suppress
+from threading import Event, Thread
+
+from batchkit.cli_run import demo as demo_in_terminal
+from batchkit.cli_watch import opened
+from batchkit.errors import EngineError
+from batchkit.serve import PAGES, Pages
+from batchkit.terminal import SIGNALS, Exit, say, visible, warn
+from batchkit.worker import Worker
+
+__all__ = ["demo", "serve"]
+
+#: what would lead a page's kernel to another platform
+_PLATFORM = ("BATCHKIT_URL", "BATCHKIT_API_KEY")
+
+
+def demo(args: Namespace) -> Exit:
+    """The pages on the demo platform, or with --headless a small batch in the terminal."""
+    return demo_in_terminal(args) if args.headless else _serve(args, demo=True)
+
+
+def serve(args: Namespace) -> Exit:
+    """The pages on the platform the environment names, until a signal."""
+    return _serve(args)
+
+
+def _serve(args: Namespace, *, demo: bool = False) -> Exit:
+    stop = Event()
+    with opened(args.store, demo=demo) as ws:
+        environment = {"BATCHKIT_STORE": ws.store.label, "BATCHKIT_ENGINE": "worker"}
+        if demo:
+            environment |= dict.fromkeys(_PLATFORM, "")
+        say("Starting the pages, which takes a few seconds.")
+        with Pages(port=args.port, environment=environment) as pages:
+            for number in SIGNALS:
+                signal.signal(number, lambda *_: stop.set())
+            say(f"\nOn {ws.target.info.label or ws.target.info.url}, with the batches in {ws.store.label}.\n")
+            for page, title in PAGES.items():
+                say(f"  {title + ':':<11} {pages.address(page)}", wrap=False)
+            say(
+                "\nThe addresses hold a key that opens the pages: for you only. Batches run here, in this process, "
+                "whatever becomes of the pages. Ctrl-C ends both; a batch goes on with the next `batchkit serve` or "
+                "`batchkit worker`."
+            )
+            if args.browser and sys.stdout.isatty():
+                with suppress(webbrowser.Error):
+                    webbrowser.open(pages.address("wizard"))
+            Thread(target=_stop_with, args=(pages, stop), daemon=True).start()
+            Worker(ws, lambda line: say(f"{ws.clock.now():%Y-%m-%dT%H:%M:%SZ}  {visible(line)}", wrap=False)).run(stop)
+            if not pages.running:
+                raise EngineError("Voila has ended by itself, so the pages are gone. Start `batchkit serve` again.")
+            warn("Ending: what is under way is recorded first.")
+    return Exit.OK
+
+
+def _stop_with(pages: Pages, stop: Event) -> None:
+    pages.wait()
+    stop.set()

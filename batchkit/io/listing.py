@@ -1,0 +1,130 @@
+"""Reading what a list shows: an overview of the batches, and any page of a batch's items at the same cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, func, select
+
+from batchkit.core.lifecycle import BatchStatus, ItemStatus
+from batchkit.core.listing import ItemQuery, Overview
+from batchkit.core.record import ItemRecord
+from batchkit.core.request import NewItem
+from batchkit.errors import NotFoundError
+from batchkit.io.reading import batch_of, find_batch, profile_of, read_items
+from batchkit.io.schema import batches, inputs, items
+
+__all__ = ["read_input", "read_overview", "read_page", "read_positions"]
+
+#: so few are sorted faster than they are found in the index by time
+_FEW = 20_000
+_LAST_DUE = (
+    select(items.c.execute_at)
+    .where(items.c.batch_id == bindparam("b_id"), items.c.status == ItemStatus.PENDING)
+    .order_by(items.c.execute_at.desc())
+    .limit(1)
+)
+
+
+def read_overview(
+    connection: Connection,
+    boot: tuple[str, float],
+    *,
+    agent_id: str | None = None,
+    statuses: Iterable[BatchStatus] = (),
+    text: str = "",
+    archived: bool | None = False,
+    limit: int,
+) -> Overview:
+    """The newest `limit` batches that match. text: a part of the name, the file's name, the agent's name or the id."""
+    conditions: list[Any] = [batches.c.ready]
+    if agent_id is not None:
+        conditions.append(batches.c.agent_id == agent_id)
+    if chosen := list(statuses):
+        conditions.append(batches.c.status.in_(chosen))
+    if archived is not None:
+        conditions.append(batches.c.archived.is_(archived))
+    if text:
+        searched = batches.c.name + "\n" + batches.c.source + "\n" + batches.c.agent_name + "\n" + batches.c.id
+        conditions.append(searched.icontains(text, autoescape=True))
+    query = select(batches).where(*conditions).order_by(batches.c.created_at.desc(), batches.c.id).limit(limit)
+    rows = connection.execute(query).all()
+    by_archived = connection.execute(
+        select(batches.c.archived, func.count()).where(batches.c.ready).group_by(batches.c.archived)
+    )
+    counts = {bool(row[0]): int(row[1]) for row in by_archived}
+    agents = connection.execute(select(batches.c.agent_id, batches.c.agent_name).where(batches.c.ready).distinct())
+    last_due = {row.id: connection.scalar(_LAST_DUE, {"b_id": row.id}) for row in rows if row.n_pending}
+    return Overview(
+        batches=tuple(batch_of(connection, row, boot) for row in rows),
+        matching=connection.scalar(select(func.count()).select_from(batches).where(*conditions)) or 0,
+        stored=sum(counts.values()),
+        archived=counts.get(True, 0),
+        agents=dict(sorted((row.agent_id, row.agent_name) for row in agents)),
+        last_due={batch_id: due for batch_id, due in last_due.items() if due is not None},
+    )
+
+
+def read_page(connection: Connection, batch_id: str, query: ItemQuery) -> tuple[list[ItemRecord], int]:
+    """The items `query` asks for, and how many match. Raises NotFoundError."""
+    batch = find_batch(connection, batch_id)
+    matching = sum(getattr(batch, f"n_{status}") for status in query.statuses) if query.statuses else batch.total
+    if query.offset >= matching:
+        return [], matching
+    count = min(query.limit, matching - query.offset)
+    # The nearer end is begun from: what is passed over is read, too.
+    from_end = matching - query.offset - count
+    backward = from_end < query.offset
+    found = _positions(batch_id, query, matching, downward=query.descending != backward)
+    keys = list(connection.scalars(found.limit(count).offset(from_end if backward else query.offset)))
+    if backward:
+        keys.reverse()
+    records = {record.item: record for record in read_items(connection, batch_id, positions=keys)}
+    return [records[key] for key in keys], matching
+
+
+def _positions(batch_id: str, query: ItemQuery, matching: int, *, downward: bool) -> Select[Any]:
+    chosen = select(items.c.position).where(items.c.batch_id == batch_id)
+    if len(query.statuses) == 1:
+        chosen = chosen.where(items.c.status == query.statuses[0])
+    elif query.statuses:
+        chosen = chosen.where(items.c.status.in_(query.statuses))
+    if query.order == "time" and matching > _FEW and query.statuses != (ItemStatus.PENDING,):
+        chosen = chosen.with_hint(items, "INDEXED BY item_by_time", "sqlite")
+    columns: dict[str, list[Any]] = {
+        "row": [items.c.position],
+        "time": [items.c.execute_at, items.c.position],
+        "status": [items.c.status, items.c.position],
+    }
+    keys = columns[query.order]
+    return chosen.order_by(*(key.desc() for key in keys)) if downward else chosen.order_by(*keys)
+
+
+def read_positions(
+    connection: Connection, batch_id: str, statuses: Sequence[ItemStatus], after: int, limit: int
+) -> list[int]:
+    """The positions of the next items after `after`, in row order; `statuses`: only those."""
+    query = select(items.c.position).where(items.c.batch_id == batch_id, items.c.position > after)
+    if statuses:
+        query = query.where(items.c.status.in_(statuses))
+    return list(connection.scalars(query.order_by(items.c.position).limit(limit)))
+
+
+def read_input(connection: Connection, batch_id: str, item: int) -> NewItem:
+    """What was read from the file for one item. Raises NotFoundError."""
+    find_batch(connection, batch_id)
+    row = connection.execute(
+        select(inputs).where(inputs.c.batch_id == batch_id, inputs.c.position == item)
+    ).one_or_none()
+    if row is None:
+        raise NotFoundError(f"Batch {batch_id} has no item {item}.")
+    return NewItem(
+        row=row.row,
+        line=row.line,
+        cells=tuple(json.loads(row.cells)),
+        inputs=json.loads(row.inputs),
+        metadata=json.loads(row.metadata) if row.metadata else {},
+        profile=profile_of(row.profile),
+    )
