@@ -74,11 +74,16 @@ def read_page(connection: Connection, batch_id: str, query: ItemQuery) -> tuple[
     if query.offset >= matching:
         return [], matching
     count = min(query.limit, matching - query.offset)
+    if query.order == "row" and not query.statuses:
+        # Positions have no gaps.
+        first = matching - query.offset - count if query.descending else query.offset
+        found = read_items(connection, batch_id, after=(first - 1,), limit=count)
+        return (found[::-1] if query.descending else found), matching
     # The nearer end is begun from: what is passed over is read, too.
     from_end = matching - query.offset - count
     backward = from_end < query.offset
-    found = _positions(batch_id, query, matching, downward=query.descending != backward)
-    keys = list(connection.scalars(found.limit(count).offset(from_end if backward else query.offset)))
+    chosen = _positions(batch_id, query, matching, downward=query.descending != backward)
+    keys = list(connection.scalars(chosen.limit(count).offset(from_end if backward else query.offset)))
     if backward:
         keys.reverse()
     records = {record.item: record for record in read_items(connection, batch_id, positions=keys)}
