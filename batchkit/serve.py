@@ -28,6 +28,8 @@ __all__ = ["PAGES", "Pages"]
 #: what is served, and what each page calls itself
 PAGES = {"wizard": "New batch", "dashboard": "Batches"}
 _HOST = "127.0.0.1"
+#: what the pages may load: what this server gives them
+_CONTENT = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 #: a page's kernel ends so many seconds after its tab was closed
@@ -110,6 +112,8 @@ class Pages:
                 "open_browser": False,
                 "token": self._token,
                 "root_dir": str(pages),
+                # Voila's template asks a content network for a font; where there is no network, the page would hang.
+                "tornado_settings": {"headers": {"Content-Security-Policy": _CONTENT}},
             },
             "VoilaConfiguration": {"file_allowlist": [], "show_tracebacks": False},
             "MappingKernelManager": {"cull_interval": 60, "cull_idle_timeout": _IDLE_SECONDS},
