@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -45,8 +46,15 @@ def demo(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[bk.DemoPlatfor
 
 
 def run(module: str, *args: str) -> subprocess.CompletedProcess[str]:
+    # Jupyter looks for its commands there.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return subprocess.run(
-        [sys.executable, "-m", module, *args], capture_output=True, text=True, check=False, timeout=180
+        [sys.executable, "-m", module, *args],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
     )
 
 
@@ -99,8 +107,9 @@ def test_a_batch_that_does_not_come_to_its_end_fails_the_notebook(home: Path, de
     assert demo.executions() == []
 
 
-def test_the_dashboard_opens_without_any_set_up(home: Path) -> None:
-    notebook = NOTEBOOK.with_name("dashboard.ipynb")
+@pytest.mark.parametrize("name", ["dashboard.ipynb", "wizard.ipynb"])
+def test_the_pages_open_without_any_set_up(home: Path, name: str) -> None:
+    notebook = NOTEBOOK.with_name(name)
     nbformat.validate(nbformat.read(notebook, as_version=4))
     done = run("pytest", "--nbval", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", str(notebook))
     assert done.returncode == 0, done.stdout + done.stderr

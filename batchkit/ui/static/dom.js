@@ -64,7 +64,7 @@ function made(node, parent) {
   element.bkProps = {};
   element.bkOn = {};
   if (["input", "select", "textarea"].includes(node.tag)) {
-    for (const type of ["input", "change"]) element.addEventListener(type, () => (element.bkTouched = performance.now()));
+    for (const type of ["input", "change"]) element.addEventListener(type, () => touch(element));
   }
   node.props.ref?.(element);
   return element;
@@ -115,6 +115,14 @@ function listen(element, type, handler) {
     element.addEventListener(type, (event) => element.bkOn[type]?.(event));
   }
   element.bkOn[type] = handler;
+}
+
+/** A radio button that is chosen changes the others of its group. */
+function touch(element) {
+  const now = performance.now();
+  element.bkTouched = now;
+  if (element.type !== "radio") return;
+  for (const other of element.getRootNode().querySelectorAll("input[type=radio]")) if (other.name === element.name) other.bkTouched = now;
 }
 
 const touched = (element) => performance.now() - (element.bkTouched ?? -TOUCHED) < TOUCHED;

@@ -1,0 +1,90 @@
+// The wizard: the agent on top, the steps, and the step that is open.
+
+const STEPS = { upload: uploadStep, map: mapStep, preview: previewStep, configure: configureStep };
+/** milliseconds between two signs that the page is displayed */
+const SIGN = 4000;
+
+function wizard(view) {
+  const { snapshot } = view;
+  fetchDownloads(view);
+  if (snapshot.batch) {
+    if (!document.hidden && Date.now() - (view.local.signAt ?? 0) > SIGN) {
+      view.local.signAt = Date.now();
+      view.intend("seen");
+    }
+    return [demoBanner(snapshot), ...batchPage(view)];
+  }
+  return [
+    demoBanner(snapshot),
+    agentChooser(view),
+    stepper(view),
+    h("section", { key: `step-${snapshot.step}`, class: "bk-step bk-stack", "aria-labelledby": view.id("step-title") },
+      h("h2", { id: view.id("step-title"), tabindex: -1 }, snapshot.steps.find((step) => step.current).label),
+      STEPS[snapshot.step](view)),
+    stepButtons(view),
+  ];
+}
+
+function demoBanner({ demo }) {
+  return demo ? h("div", { key: "demo", class: "bk-notice bk-info" }, h("strong", null, "Demo:"),
+    h("span", { class: "bk-notice-text" }, "No platform is configured, so this is the demo platform on this machine: nothing leaves it. Set BATCHKIT_URL and BATCHKIT_API_KEY for a real one.")) : null;
+}
+
+function agentChooser(view) {
+  const { agents, agent, failure, working, platform } = view.snapshot;
+  return h("div", { key: "agent", class: "bk-agent" },
+    h("div", { class: "bk-row bk-bottom" },
+      h("div", { class: "bk-field bk-grow" },
+        h("label", { for: view.id("agent") }, "Agent"),
+        h("select", { id: view.id("agent"), value: agent?.id ?? "", disabled: !agents, onchange: (event) => view.intend("choose_agent", { id: event.target.value }) },
+          h("option", { key: "", value: "" }, agents ? (agents.length ? "Choose an agent" : "There is no agent on this platform") : "…"),
+          (agents ?? []).map((one) => h("option", { key: one.id, value: one.id }, one.name)))),
+      h("span", { class: "bk-muted bk-platform", role: "status" }, working.platform ? `${working.platform.words}…` : `${agent?.version != null ? `Version ${agent.version} ` : ""}on ${platform}`)),
+    failure ? h("div", { class: "bk-notice bk-error bk-gap", role: "alert" }, h("strong", null, "Error:"), h("span", { class: "bk-notice-text" }, failure),
+      h("button", { class: "bk-button", type: "button", onclick: () => view.intend("try_again") }, "Try again")) : null);
+}
+
+function stepper(view) {
+  const { steps } = view.snapshot;
+  return h("nav", { key: "stepper", "aria-label": "Steps" },
+    h("ol", { class: "bk-steps" }, steps.map((step, index) => {
+      const closed = Boolean(step.obstacle) && !step.current;
+      const standing = step.current ? "current" : step.done ? "done" : closed ? "not open yet" : "open";
+      return h("li", { key: step.key, class: `bk-step-item${step.current ? " bk-current" : ""}${step.done ? " bk-done" : ""}` },
+        h("button", {
+          class: "bk-step-button", type: "button", "aria-current": step.current ? "step" : null, "aria-disabled": closed ? "true" : "false", title: closed ? step.obstacle : null,
+          onclick: () => (closed ? null : go(view, step.key)),
+        },
+          h("span", { class: "bk-step-number", "aria-hidden": "true" }, step.done && !step.current ? "✓" : index + 1),
+          h("span", { class: "bk-step-label" }, step.label), h("span", { class: "bk-sr" }, `, ${standing}`)));
+    })));
+}
+
+function go(view, step) {
+  view.ask("go_to", { step }).then(() => {
+    // To read on where the step begins.
+    const title = view.el.querySelector(`#${view.id("step-title")}`);
+    title?.focus({ preventScroll: true });
+    view.el.scrollIntoView({ block: "nearest" });
+  }, () => {});
+}
+
+function stepButtons(view) {
+  const { steps } = view.snapshot;
+  const at = steps.findIndex((step) => step.current);
+  const back = steps[at - 1];
+  const next = steps[at + 1];
+  const waits = next?.obstacle;
+  return h("div", { key: "step-buttons", class: "bk-row bk-spread bk-step-buttons" },
+    back ? h("button", { key: "back", class: "bk-button", type: "button", onclick: () => go(view, back.key) }, `Back to ${back.label}`) : h("span", { key: "no-back" }),
+    next ? h("div", { key: "next", class: "bk-row bk-next" },
+      waits ? h("span", { class: "bk-muted", id: view.id("waits") }, waits) : null,
+      h("button", { class: "bk-button bk-primary", type: "button", "aria-disabled": waits ? "true" : "false", "aria-describedby": waits ? view.id("waits") : null,
+        onclick: () => !waits && go(view, next.key) }, `Continue to ${next.label}`)) : null);
+}
+
+function render({ model, el }) {
+  return show(model, el, wizard);
+}
+
+export default { render };

@@ -1,0 +1,184 @@
+// The last step: how the batch is to run, and what follows from that.
+
+function configureStep(view) {
+  const { configure, preview } = view.snapshot;
+  if (!configure.rows) return [h("p", { key: "none", class: "bk-empty" }, preview.counts ? "No row can be sent." : "The rows are being checked.")];
+  return [
+    earlierOf(view, configure),
+    h("div", { key: "fields", class: "bk-two" },
+      h("div", { key: "left", class: "bk-stack" }, nameField(view, configure), versionField(view), profileField(view, configure), startField(view, configure)),
+      h("div", { key: "right", class: "bk-stack" },
+        numberField(view, configure, "max_concurrent", "Max Concurrent", "executions triggered per batch interval", { min: 1, step: 1 }),
+        numberField(view, configure, "batch_interval", "Batch Interval", "seconds between two groups", { min: 0, step: "any" }),
+        outlookOf(view, configure))),
+    startButtons(view, configure),
+  ];
+}
+
+function earlierOf(view, { earlier }) {
+  if (!earlier.length) return null;
+  const [first, ...rest] = earlier;
+  const line = (one) => [h("strong", null, one.name), ", ", h("time", { datetime: one.at, title: exactTime(one.at) }, relativeTime(one.at)), `: ${one.status}, ${one.progress} `, h("span", { class: "bk-muted" }, `(${one.id})`)];
+  return h("section", { key: "earlier", class: "bk-notice bk-warning bk-block", "aria-labelledby": view.id("earlier") },
+    h("h4", { id: view.id("earlier") }, "This file already ran for this agent"),
+    h("p", null, line(first), ". Starting it again runs the same rows once more."),
+    rest.length ? h("details", null, h("summary", null, `${counted(rest.length, "earlier batch", "earlier batches")} of this file`),
+      h("ul", { class: "bk-list" }, rest.map((one) => h("li", { key: one.id }, line(one))))) : null);
+}
+
+/** A control with its label, what helps, and what is wrong, tied together. */
+function fieldOf(view, key, label, problem, hint, control) {
+  const notes = [hint ? view.id(`${key}-hint`) : "", problem ? view.id(`${key}-problem`) : ""].filter(Boolean).join(" ");
+  return h("div", { key, class: "bk-field" },
+    h("label", { for: view.id(key) }, label),
+    control({ id: view.id(key), "aria-describedby": notes || null, "aria-invalid": problem ? "true" : null }),
+    hint ? h("span", { id: view.id(`${key}-hint`), class: "bk-muted bk-hint" }, hint) : null,
+    problem ? h("span", { id: view.id(`${key}-problem`), class: "bk-error-text" }, problem) : null);
+}
+
+function nameField(view, { name, problems }) {
+  return fieldOf(view, "name", "Batch Name", problems.name, "", (props) => h("input", {
+    ...props, type: "text", maxlength: 200, value: name, oninput: (event) => typed(view, "name", () => view.intend("configure", { name: event.target.value })),
+  }));
+}
+
+function versionField(view) {
+  const { agent } = view.snapshot;
+  if (!agent || agent.version == null) return null;
+  return fieldOf(view, "version", "Workflow Version", "", "Another version may have other input variables; the columns are checked again.", (props) => h("select", {
+    ...props, value: agent.version, onchange: (event) => view.intend("choose_version", { version: Number(event.target.value) }),
+  }, agent.versions.map((one) => h("option", { key: one.version, value: one.version }, `Version ${one.version}${one.published ? " · published" : ""}`))));
+}
+
+function profileField(view, { profile, profiles, needed }) {
+  if (!profiles.length) return null;
+  const group = (kind, label) => {
+    const some = profiles.filter((one) => one.kind === kind);
+    return some.length ? h("optgroup", { key: kind, label }, some.map((one) => h("option", { key: one.id, value: one.id }, one.name))) : null;
+  };
+  const hint = needed ? `For the ${counted(needed, "row")} that ${needed === 1 ? "names" : "name"} none.` : "Every row names one, so this is not used.";
+  return fieldOf(view, "profile", "Default Agent Profile", "", hint, (props) => h("select", {
+    ...props, value: profile, onchange: (event) => view.intend("configure", { profile: event.target.value }),
+  }, h("option", { key: "", value: "" }, "None"), group("Profile", "Agent profiles"), group("Pool", "Pools, which take turns")));
+}
+
+function startField(view, { later, start_at: startAt, problems }) {
+  const choose = (value) => view.intend("configure", { later: value, ...(value && !startAt ? { start_at: nextHour() } : {}) });
+  const radio = (value, text) => h("label", { key: text, class: "bk-choice" },
+    h("input", { type: "radio", name: view.id("later"), checked: later === value, onchange: () => choose(value) }), text);
+  const past = later && startAt && new Date(startAt) <= Date.now();
+  return h("fieldset", { key: "start", class: "bk-fieldset" },
+    h("legend", null, "Start Time"),
+    radio(false, "Now"), radio(true, "At a date and time"),
+    later ? fieldOf(view, "start-at", `Date and time (${userZone()})`, problems.start_at,
+      startAt && !problems.start_at ? `${exactTime(startAt)}${past ? ". That is past, so it starts at once." : ` (${relativeTime(startAt)})`}` : "", (props) => h("input", {
+        ...props, type: "datetime-local", value: localInput(startAt),
+        onchange: (event) => view.intend("configure", { start_at: event.target.value ? new Date(event.target.value).toISOString() : "" }),
+      })) : null);
+}
+
+function numberField(view, configure, key, label, hint, limits) {
+  return fieldOf(view, key, label, configure.problems[key], hint, (props) => h("input", {
+    ...props, type: "number", inputmode: "decimal", value: configure[key], ...limits,
+    oninput: (event) => typed(view, key, () => view.intend("configure", { [key]: event.target.value })),
+  }));
+}
+
+const pad = (value) => String(value).padStart(2, "0");
+
+function localInput(iso) {
+  if (!iso) return "";
+  const time = new Date(iso);
+  return `${time.getFullYear()}-${pad(time.getMonth() + 1)}-${pad(time.getDate())}T${pad(time.getHours())}:${pad(time.getMinutes())}`;
+}
+
+function nextHour() {
+  const time = new Date(Date.now() + 3600000);
+  time.setMinutes(0, 0, 0);
+  return time.toISOString();
+}
+
+// What follows
+
+function outlookOf(view, configure) {
+  const { outlook, rows, later } = configure;
+  const words = outlook ? outlookWords(configure) : ["Correct what is marked to see what follows."];
+  return h("section", { key: "outlook", class: "bk-panel bk-outlook", "aria-labelledby": view.id("outlook") },
+    h("h4", { id: view.id("outlook") }, "What follows from this"),
+    h("div", { role: "status" }, words.map((text, index) => h("p", { key: index }, text))),
+    outlook ? staggerPicture(view, outlook, rows, later) : null);
+}
+
+function outlookWords({ outlook, rows, later, start_at: startAt, batch_interval: interval, max_concurrent: most }) {
+  const start = later && new Date(startAt) > Date.now() ? `on ${shortTime(startAt)}` : "at once";
+  if (Number(interval) === 0) return [`${counted(rows, "execution")}, beginning ${start}, at most ${number(most)} unanswered at a time. How long it takes is up to the platform.`];
+  if (outlook.groups === 1) return [`${counted(rows, "execution")} in one group, ${start}.`];
+  const last = later ? outlook.last_at : new Date(Date.now() + 1000 * outlook.seconds).toISOString();
+  return [
+    `${counted(rows, "execution")} in ${counted(outlook.groups, "group")} of ${Number(most) === 1 ? "one" : `up to ${number(most)}`}, the first ${start}.`,
+    `The last group starts ${later ? "on" : "about"} ${shortTime(last)}, ${duration(outlook.seconds)} after the first.`,
+  ];
+}
+
+const PICTURE = { width: 320, height: 72, left: 4, base: 52 };
+
+/** Each group is a bar at its time, as high as it has rows. */
+function staggerPicture(view, outlook, rows) {
+  const { bars, left_out: leftOut, seconds, groups } = outlook;
+  if (groups < 2 || !seconds) return null;
+  const { width, height, left, base } = PICTURE;
+  const slots = bars.length + (leftOut ? 2 : 0);
+  const pitch = (width - 2 * left) / slots;
+  const most = Math.max(...bars.map(([, count]) => count));
+  const place = (index) => left + pitch * (leftOut && index === bars.length - 1 ? index + 2 : index);
+  const label = `${counted(groups, "group")}: ${bars.slice(0, 5).map(([after, count]) => `${number(count)} after ${duration(after)}`).join(", ")}${groups > 5 ? `, and so on until ${duration(seconds)}` : ""}`;
+  return h("svg", { key: "picture", class: "bk-stagger", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label },
+    h("line", { x1: left, x2: width - left, y1: base + 0.5, y2: base + 0.5, class: "bk-axis" }),
+    bars.map(([after, count], index) => h("rect", {
+      key: index, x: place(index) + pitch * 0.12, width: Math.max(1, Math.min(28, pitch * 0.76)), y: base - (44 * count) / most, height: (44 * count) / most,
+    }, h("title", null, `${counted(count, "row")} after ${duration(after)}`))),
+    leftOut ? h("text", { x: place(bars.length - 1) - pitch, y: base - 6, "text-anchor": "middle" }, "…") : null,
+    h("text", { x: left, y: height - 4 }, "start"),
+    h("text", { x: width - left, y: height - 4, "text-anchor": "end" }, `+ ${duration(seconds)}`));
+}
+
+// Starting
+
+function startButtons(view, configure) {
+  const { snapshot } = view;
+  const { rows, trial, obstacle, launching, dropped } = configure;
+  const off = Boolean(obstacle) || launching || view.local.starting === snapshot.preview.round;
+  const start = (tried) => {
+    if (off) return;
+    view.local.starting = snapshot.preview.round;
+    const done = () => {
+      view.local.starting = null;
+      view.redraw();
+    };
+    view.ask("start", { rows, round: snapshot.preview.round, trial: tried }).then(done, done);
+    view.redraw();
+  };
+  const ask = (tried) => view.confirm({
+    title: tried ? `Try the first ${tried} rows?` : `Start ${configure.name}?`,
+    action: tried ? `Trigger ${counted(tried, "execution")}` : `Trigger ${counted(rows, "execution")}`,
+    text: confirmation(view, configure, tried, dropped),
+    go: () => start(tried),
+  });
+  return h("section", { key: "start-buttons", class: "bk-start", "aria-label": "Start" },
+    workOf(snapshot.working.launch, "launch"),
+    obstacle && !launching ? h("p", { id: view.id("obstacle"), class: "bk-error-text" }, obstacle) : null,
+    h("div", { class: "bk-buttons" },
+      trial ? press(view, `Try the first ${trial} rows…`, { off, run: () => ask(trial) }) : null,
+      press(view, "Start…", { off, primary: true, label: `Start ${configure.name}`, run: () => ask(0) })),
+    trial ? h("p", { class: "bk-muted bk-hint" }, `To try the first ${trial} rows triggers just these, now. The other ${counted(rows - trial, "row")} of the batch wait until you have seen how it went.`) : null);
+}
+
+function confirmation(view, configure, tried, dropped) {
+  const { snapshot } = view;
+  const where = `${snapshot.agent.name}${snapshot.agent.version == null ? "" : `, version ${snapshot.agent.version}`}, on ${snapshot.platform}`;
+  const left = dropped ? [`${counted(dropped, "invalid row")} ${dropped === 1 ? "is" : "are"} left out.`] : [];
+  const again = configure.earlier.length ? ["This file already ran for this agent; its rows run once more."] : [];
+  if (tried) return [`${counted(tried, "execution")} will be triggered now: ${where}.`, `The other ${counted(configure.rows - tried, "row")} wait until you go on.`, ...left, ...again];
+  const when = configure.later && new Date(configure.start_at) > Date.now() ? `from ${exactTime(configure.start_at)} on` : "from now on";
+  return [`${counted(configure.rows, "execution")} will be triggered ${when}: ${where}.`, ...left, ...again];
+}

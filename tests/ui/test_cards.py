@@ -1,0 +1,219 @@
+"""What a card says of a batch, and what it lets its user do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from batchkit.core.lifecycle import BatchStatus
+from batchkit.core.progress import ExecutionCounts, Progress
+from batchkit.core.record import BatchRecord
+from batchkit.core.schedule import Pace
+from batchkit.core.target import TargetInfo
+from batchkit.ui.cards import Expected, Surroundings, Time, card_of, place_of
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ELSEWHERE = "desk:4711:abcd"
+
+
+def record(status: BatchStatus = BatchStatus.RUNNING, **more: Any) -> BatchRecord:
+    whole: dict[str, Any] = {
+        "id": "b23456789",
+        "name": "March permits",
+        "status": status,
+        "agent_id": "a1",
+        "agent_name": "Permit filer",
+        "version": 3,
+        "target": TargetInfo(kind="asteroid", url="http://127.0.0.1", label="the demo platform"),
+        "pace": Pace(max_concurrent=10, batch_interval=60),
+        "default_profile": None,
+        "columns": (),
+        "mapping": {},
+        "source": "permits.csv",
+        "fingerprint": "",
+        "index_kind": None,
+        "owner": "Ada",
+        "progress": Progress(total=100, pending=70, triggered=30, executions=ExecutionCounts(succeeded=30)),
+        "created_at": NOW - timedelta(hours=1),
+        "start_at": NOW - timedelta(minutes=3),
+        "started_at": NOW - timedelta(minutes=3),
+        "finished_at": None,
+        "reason": "",
+        "gate_at": None,
+        "next_due": NOW + timedelta(seconds=20),
+        "revision": 1,
+        "epoch": 1,
+        "runner": ELSEWHERE,
+        "runner_alive": True,
+    }
+    return BatchRecord(**(whole | more))
+
+
+def around(**more: Any) -> Surroundings:
+    return Surroundings(**({"now": NOW} | more))
+
+
+def alone(**more: Any) -> BatchRecord:
+    return record(runner_alive=False, **more)
+
+
+@pytest.mark.parametrize(
+    ("status", "commands"),
+    [
+        (BatchStatus.PENDING, {"cancel"}),
+        (BatchStatus.RUNNING, {"pause", "cancel"}),
+        (BatchStatus.PAUSED, {"resume", "cancel"}),
+        (BatchStatus.COMPLETED, {"archive", "delete"}),
+        (BatchStatus.CANCELLED, {"archive", "delete"}),
+    ],
+)
+def test_each_state_has_its_word_and_its_commands(status: BatchStatus, commands: set[str]) -> None:
+    card = card_of(record(status), around())
+    assert (card.state, set(card.commands)) == (status.capitalize(), commands)
+
+
+def test_an_archived_batch_can_be_brought_back() -> None:
+    card = card_of(record(BatchStatus.COMPLETED, archived=True), around())
+    assert set(card.commands) == {"unarchive", "delete"}
+
+
+def test_counts_name_what_deserves_a_look_and_leave_out_what_is_not_there() -> None:
+    counts = Progress(
+        total=10, pending=1, triggered=5, refused=2, in_doubt=2, left_out=3,
+        executions=ExecutionCounts(succeeded=3, failed=1, waiting=1),
+    )  # fmt: skip
+    card = card_of(record(progress=counts), around())
+    assert card.counts == (
+        ("pending", 1, False),
+        ("triggered", 5, False),
+        ("cancelled", 0, False),
+        ("refused", 2, True),
+        ("in doubt", 2, True),
+        ("left out as invalid", 3, False),
+    )
+    assert card.executions == (("waiting for a person", 1, True), ("succeeded", 3, False), ("failed", 1, True))
+
+
+@pytest.mark.parametrize(
+    ("triggered", "total", "percent"), [(0, 0, 0), (0, 9, 0), (1, 1_000_000, 1), (999_999, 1_000_000, 99), (7, 7, 100)]
+)
+def test_the_percentage_is_0_only_for_nothing_and_100_only_for_all(triggered: int, total: int, percent: int) -> None:
+    card = card_of(record(progress=Progress(total=total, triggered=triggered, pending=total - triggered)), around())
+    assert (card.percent, card.progress) == (percent, f"{triggered:,} of {total:,} triggered, {percent} %")
+
+
+def test_the_end_is_expected_when_the_last_group_is_due() -> None:
+    card = card_of(record(), around())
+    assert card.expected == Expected(at=NOW + timedelta(seconds=20 + 6 * 60))
+    late = card_of(record(next_due=NOW - timedelta(hours=1)), around())
+    assert late.expected == Expected(at=NOW + timedelta(minutes=6))
+    by_hand = card_of(record(), around(last_due=NOW + timedelta(days=2)))
+    assert by_hand.expected == Expected(at=NOW + timedelta(days=2))
+
+
+def test_without_an_interval_the_end_follows_from_the_pace_so_far() -> None:
+    quick = Pace(max_concurrent=10, batch_interval=0)
+    assert card_of(record(pace=quick), around()).expected == Expected(at=NOW + timedelta(minutes=7, seconds=20))
+    nothing_yet = Progress(total=100, pending=100)
+    assert card_of(record(pace=quick, progress=nothing_yet), around()).expected == Expected()
+
+
+def test_what_stands_still_ends_so_long_after_it_goes_on() -> None:
+    assert card_of(record(BatchStatus.PAUSED), around()).expected == Expected(seconds=360)
+    assert card_of(alone(), around(unattended=60)).expected == Expected(seconds=360)
+    assert card_of(record(BatchStatus.CANCELLED), around()).expected is None
+
+
+def test_an_end_beyond_the_calendar_is_not_shown() -> None:
+    slow = record(pace=Pace(max_concurrent=1, batch_interval=9e9))
+    assert card_of(slow, around()).expected is None
+
+
+def test_times_say_what_is_over_and_what_is_to_come() -> None:
+    pending = card_of(record(BatchStatus.PENDING, started_at=None, start_at=NOW + timedelta(hours=1)), around())
+    assert [(time.label, time.at) for time in pending.times] == [
+        ("Created", NOW - timedelta(hours=1)),
+        ("Starts", NOW + timedelta(hours=1)),
+    ]
+    ended = card_of(record(BatchStatus.COMPLETED, finished_at=NOW), around())
+    assert [time.label for time in ended.times] == ["Created", "Started", "Completed"]
+
+
+def test_the_next_group_is_told_while_it_lies_ahead() -> None:
+    card = card_of(record(), around())
+    assert card.next_group == Time(label="Next group", at=NOW + timedelta(seconds=20))
+    assert card_of(record(next_due=NOW - timedelta(seconds=1)), around()).next_group is None
+    assert card_of(record(BatchStatus.PAUSED), around()).next_group is None
+    assert card_of(alone(), around(unattended=60)).next_group is None
+
+
+def test_a_trial_says_that_the_rest_waits() -> None:
+    card = card_of(record(trial=3), around())
+    assert (card.reason, card.expected) == ("The first 3 rows are tried; the rest waits until then.", Expected())
+
+
+def test_an_interrupted_batch_says_so_and_can_be_continued_here() -> None:
+    card = card_of(alone(), around(unattended=3))
+    assert (card.state, card.tone) == ("Interrupted", "danger")
+    assert card.warning.startswith("Whoever ran it is gone")
+    assert "take_over" in card.commands
+
+
+def test_a_change_of_hands_is_no_interruption() -> None:
+    card = card_of(alone(), around(unattended=1))
+    assert (card.state, card.warning) == ("Running", "")
+    assert "take_over" not in card.commands
+    mine = card_of(alone(), around(unattended=60, is_here=True))
+    assert (mine.state, mine.runner) == ("Running", "Runs in this notebook")
+
+
+def test_where_a_worker_runs_batches_one_that_has_none_yet_waits_for_it() -> None:
+    card = card_of(alone(), around(unattended=5, has_worker=True))
+    assert (card.state, card.runner) == ("Waiting for a worker", "Runs in a batchkit worker")
+    assert "take_over" not in card.commands
+    card = card_of(alone(), around(unattended=11, has_worker=True))
+    assert card.state == "Interrupted"
+    assert card.warning.startswith("No batchkit worker has picked it up")
+
+
+def test_what_another_target_would_have_to_send_is_not_continued_here() -> None:
+    missing = "Open a workspace on its own target."
+    card = card_of(alone(), around(unattended=60, missing=missing))
+    assert missing in card.warning
+    assert "take_over" not in card.commands
+    paused = card_of(record(BatchStatus.PAUSED), around(missing=missing))
+    assert (missing in paused.warning, "resume" in paused.commands) == (True, False)
+
+
+def test_a_batch_that_runs_elsewhere_says_where() -> None:
+    assert card_of(record(), around()).runner == "Run by process 4711 on desk"
+    follows = Progress(total=1, triggered=1, executions=ExecutionCounts(running=1))
+    followed = card_of(record(BatchStatus.COMPLETED, progress=follows), around())
+    assert followed.runner == "Its executions are followed by process 4711 on desk"
+    assert place_of("somebody") == "somebody"
+
+
+def test_what_the_store_fails_with_is_said() -> None:
+    card = card_of(record(), around(is_here=True, trouble="The disk is full."))
+    assert card.warning.endswith("The disk is full.")
+
+
+def test_the_version_changes_with_every_change_of_an_item() -> None:
+    first = record()
+    others = [
+        replace(first, revision=2),
+        replace(first, next_due=NOW),
+        replace(first, progress=replace(first.progress, pending=69, triggering=1)),
+        replace(first, progress=replace(first.progress, executions=ExecutionCounts(failed=30))),
+    ]
+    versions = {card_of(each, around()).version for each in [first, *others]}
+    assert len(versions) == 5
+
+
+def test_a_card_is_json() -> None:
+    shown = card_of(record(), around()).to_json()
+    assert shown["times"][0] == {"label": "Created", "at": "2026-03-01T11:00:00+00:00"}
+    assert shown["expected"] == {"at": "2026-03-01T12:06:20+00:00", "seconds": None}
