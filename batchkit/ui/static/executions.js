@@ -37,10 +37,10 @@ function executionsOf(view, card) {
 const EXECUTION_COLUMNS = [
   { key: "row", label: "Row", sortable: true, width: 64, draw: (row) => h("span", { class: "bk-cell" }, number(row.row)) },
   { key: "time", label: "Scheduled", sortable: true, width: 165, draw: (row) => timeCell(row) },
-  { key: "status", label: "Status", sortable: true, width: 120, draw: (row) => chip(ITEM_WORDS[row.status] ?? row.status, ITEM_TONES[row.status]) },
-  { key: "execution_status", label: "Execution", width: 140, draw: (row) => (row.execution_status ? chip(words(row.execution_status), STANDING_TONES[row.standing]) : h("span", null, "–")) },
+  { key: "status", label: "Status", sortable: true, width: 136, draw: (row) => chip(ITEM_WORDS[row.status] ?? row.status, ITEM_TONES[row.status]) },
+  { key: "execution_status", label: "Execution", width: 150, draw: (row) => (row.execution_status ? chip(words(row.execution_status), STANDING_TONES[row.standing]) : h("span", null, "–")) },
   { key: "execution", label: "Execution ID", width: 112, draw: (row) => executionLink(row) },
-  { key: "error", label: "Error", width: 160 },
+  { key: "error", label: "Error", width: 160, grow: true },
 ];
 
 /** "awaiting_confirmation" as "Awaiting confirmation" */
