@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from batchkit.batch import Batch
     from batchkit.core.agent import Agent, InputVariable, WorkflowVersion
     from batchkit.core.config import BatchConfig
+    from batchkit.core.flow import FailureThreshold
+    from batchkit.core.hours import WorkingHours
     from batchkit.core.lifecycle import BatchStatus, ItemStatus
-    from batchkit.core.mapping import Input, Mapping, Metadata, ProfileName, Skip
-    from batchkit.core.profile import AgentProfile, ProfilePool
+    from batchkit.core.mapping import Input, Mapping, Metadata, NotBefore, ProfileName, Skip
+    from batchkit.core.notice import Notice
+    from batchkit.core.profile import AgentProfile, ProfilePool, SelectionStrategy
     from batchkit.core.progress import Progress
     from batchkit.core.table import Table
     from batchkit.core.validation import Validation
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
         ValidationError,
     )
     from batchkit.io.exports import write_csv
+    from batchkit.io.result_files import write_results
     from batchkit.io.tables import read_csv
     from batchkit.targets.answers import Lookup, Polling
     from batchkit.targets.asteroid import AsteroidTarget
@@ -58,6 +62,7 @@ if TYPE_CHECKING:
     from batchkit.targets.function import FunctionTarget
     from batchkit.targets.http import HttpTarget
     from batchkit.targets.secret import Secret
+    from batchkit.webhook import webhook_app
     from batchkit.workspace import Workspace
 
 __version__ = "0.1.0"
@@ -68,9 +73,12 @@ _HOMES = {
     "batchkit.batch": ("Batch",),
     "batchkit.core.agent": ("Agent", "InputVariable", "WorkflowVersion"),
     "batchkit.core.config": ("BatchConfig",),
+    "batchkit.core.flow": ("FailureThreshold",),
+    "batchkit.core.hours": ("WorkingHours",),
     "batchkit.core.lifecycle": ("BatchStatus", "ItemStatus"),
-    "batchkit.core.mapping": ("Input", "Mapping", "Metadata", "ProfileName", "Skip"),
-    "batchkit.core.profile": ("AgentProfile", "ProfilePool"),
+    "batchkit.core.mapping": ("Input", "Mapping", "Metadata", "NotBefore", "ProfileName", "Skip"),
+    "batchkit.core.notice": ("Notice",),
+    "batchkit.core.profile": ("AgentProfile", "ProfilePool", "SelectionStrategy"),
     "batchkit.core.progress": ("Progress",),
     "batchkit.core.table": ("Table",),
     "batchkit.core.validation": ("Validation",),
@@ -95,6 +103,7 @@ _HOMES = {
         "ValidationError",
     ),
     "batchkit.io.exports": ("write_csv",),
+    "batchkit.io.result_files": ("write_results",),
     "batchkit.io.tables": ("read_csv",),
     "batchkit.targets.answers": ("Lookup", "Polling"),
     "batchkit.targets.asteroid": ("AsteroidTarget",),
@@ -102,6 +111,7 @@ _HOMES = {
     "batchkit.targets.function": ("FunctionTarget",),
     "batchkit.targets.http": ("HttpTarget",),
     "batchkit.targets.secret": ("Secret",),
+    "batchkit.webhook": ("webhook_app",),
     "batchkit.workspace": ("Workspace",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -124,6 +134,7 @@ __all__ = [
     "DemoPlatform",
     "EngineError",
     "ExportError",
+    "FailureThreshold",
     "FunctionTarget",
     "HttpTarget",
     "Input",
@@ -133,12 +144,15 @@ __all__ = [
     "Mapping",
     "MappingError",
     "Metadata",
+    "NotBefore",
     "NotFoundError",
+    "Notice",
     "Polling",
     "ProfileName",
     "ProfilePool",
     "Progress",
     "Secret",
+    "SelectionStrategy",
     "Skip",
     "StateError",
     "StoreError",
@@ -149,10 +163,13 @@ __all__ = [
     "Validation",
     "ValidationError",
     "WorkflowVersion",
+    "WorkingHours",
     "Workspace",
     "__version__",
     "read_csv",
+    "webhook_app",
     "write_csv",
+    "write_results",
 ]
 
 

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+import os
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 import pandas as pd
 
+from batchkit import joining
 from batchkit.core import results
 from batchkit.core.config import aware
+from batchkit.core.flattening import MOST_FIELDS
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.progress import Progress
-from batchkit.core.record import BatchRecord, ItemChange, ItemRecord
+from batchkit.core.record import BatchRecord, ItemChange
 from batchkit.core.waiting import Until
 from batchkit.errors import BatchInterrupted, ConfigError
+from batchkit.io.result_files import check_suffix, write_results
+from batchkit.rerun import Choice, RowChoice, rerun
 
 if TYPE_CHECKING:
+    from batchkit.core.config import BatchConfig
     from batchkit.core.ports import Store
+    from batchkit.core.table import Table
     from batchkit.engine.kernel import KernelEngine
     from batchkit.workspace import Workspace
 
@@ -28,9 +35,6 @@ __all__ = ["Batch"]
 T = TypeVar("T")
 #: one item, several, or a frame as of `items()`
 Items = int | Iterable[int] | pd.DataFrame
-
-#: items read from the store at a time
-_PAGE = 20_000
 
 
 class Batch:
@@ -96,6 +100,7 @@ class Batch:
     def resume(self) -> None:
         """Go on, with new times for what is pending, from now. Runs here if nobody runs it."""
         self._workspace.check_runs_here(self.record)
+        self._workspace.begin_notices()
         self._call(self._engine.resume(self.id, self._actor))
 
     def cancel(self) -> None:
@@ -109,6 +114,7 @@ class Batch:
         another process still runs it, ConfigError if this workspace has another target.
         """
         self._workspace.check_runs_here(self.record)
+        self._workspace.begin_notices()
         if not self._call(self._engine.attend(self.id)):
             raise BatchInterrupted(
                 f"Batch {self.id} is still run by {self.record.runner}. It can be taken over once that has stopped.",
@@ -139,6 +145,36 @@ class Batch:
         """Decide items in doubt: "retry" sends them again (they may have run), "skip" leaves them."""
         _one_of("choice", choice, ("retry", "skip"))
         return self._call(self._engine.settle_items(self.id, _ids(items), choice, self._actor))
+
+    def rerun(
+        self,
+        rows: RowChoice | None = None,
+        *,
+        executions: str | Collection[str] = (),
+        items: str | Collection[str] = (),
+        dropped: bool = False,
+        inputs: Table | pd.DataFrame | None = None,
+        config: BatchConfig | Mapping[str, Any] | None = None,
+        invalid: Literal["block", "drop"] = "block",
+        force: bool = False,
+    ) -> Batch:
+        """A new batch of some of the rows, run as this one was: same agent and version, mapping, pace and limits.
+
+        rows: a mask over `results()`, items as in `items()`, or a frame with a column `item` or `row`.
+        executions: by what became of it, such as "failed" or "cancelled"; items: by its state, such as "refused" or
+        "cancelled"; both as the row stands by now, other batches that ran it again included. dropped: those the policy
+        left out. Without any of these: the rows of `inputs`.
+        inputs: corrected cells, such as a changed copy of `results()` or a part of it, or a table read from a file. Its
+        rows are told by their column `row`, else by the labels of a DataFrame's index, else it is the whole table
+        again. A column it lacks is as before. Checked as any table; `invalid` says what invalid rows do.
+        config: what is to be different, such as {"batch_interval": 0}, or a whole BatchConfig.
+        force: also rows whose execution succeeded or still runs. Rows that are still to be sent, or in doubt, are
+        never run again.
+        Raises StateError for a row that must not be run again, ConfigError for a choice or correction that fits none,
+        ValidationError where rows are invalid. Nothing was sent then.
+        """
+        choice = Choice(rows=rows, executions=executions, items=items, dropped=dropped)
+        return rerun(self._workspace, self.id, choice, inputs=inputs, config=config, invalid=invalid, force=force)
 
     # Waiting
 
@@ -185,12 +221,29 @@ class Batch:
         page = self._store.items(self.id, statuses=[ItemStatus(one) for one in chosen], after=key, limit=limit)
         return results.items_frame(self._call(page))
 
-    def results(self, *, dropped: bool = False) -> pd.DataFrame:
+    def results(self, *, merged: bool = False, dropped: bool = False, fields: int = MOST_FIELDS) -> pd.DataFrame:
         """The input rows joined with what became of them, in CSV order: `core.results.RESULT_COLUMNS` says what.
 
-        dropped: with the rows the policy left out, in their place. A DataFrame's index comes back.
+        merged: a row for each row of the first batch, with the cells and the newest outcome from wherever it ran last,
+        and beside it `batch` (where that was), `batches` (all it was in) and `attempts` (in how many it was sent). A
+        row that a later batch was to run again and did not, because it was cancelled, is what it was before.
+        dropped: with the rows the policy left out, in their place. A DataFrame's index comes back, without them.
+        fields: so many fields of results that are objects get a column, `result.<key>`; `core.flattening` says how.
         """
-        return self._call(self._results(dropped))
+        read = joining.merged if merged else joining.joined
+        return self._call(read(self._store, self.id, dropped=dropped, fields=fields))
+
+    def save_results(
+        self, path: str | os.PathLike[str], *, merged: bool = False, dropped: bool = True, fields: int = MOST_FIELDS
+    ) -> pd.DataFrame:
+        """Write `results` to a .csv, .xlsx, .parquet or .jsonl, see `write_results`; returns them.
+
+        Raises ExportError.
+        """
+        check_suffix(path)
+        frame = self.results(merged=merged, dropped=dropped, fields=fields)
+        write_results(frame, path, index=self.record.index_kind is not None)
+        return frame
 
     def events(self, limit: int | None = None) -> pd.DataFrame:
         """Its log, oldest first: at, actor, kind, item, message; with `limit`, the newest of it."""
@@ -199,24 +252,6 @@ class Batch:
     def history(self, item: int) -> pd.DataFrame:
         """What the log says of one item."""
         return results.events_frame(self._call(self._store.events(self.id, item=item)))
-
-    async def _results(self, dropped: bool) -> pd.DataFrame:
-        record = await self._store.batch(self.id)
-        items: list[ItemRecord] = []
-        cells: list[list[str]] = []
-        labels: list[Any] = []
-        for first in range(0, record.progress.total, _PAGE):
-            items += await self._store.items(self.id, after=(first - 1,), limit=_PAGE)
-            for texts, label in await self._store.cells(self.id, first, first + _PAGE):
-                cells.append(texts)
-                labels.append(label)
-        index = results.restored_index(labels, record.index_kind)
-        frame = results.results_frame(record.columns, cells, items, index)
-        if not dropped or not record.progress.left_out:
-            return frame
-        missing = results.left_out_frame(record.columns, await self._store.left_out(self.id))
-        row = "row" if "row" not in record.columns else "batchkit_row"
-        return pd.concat([frame, missing]).sort_values(row, kind="stable", ignore_index=True)
 
     @property
     def _store(self) -> Store:

@@ -146,7 +146,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_confirmed(add("cancel", "cli_batches:cancel", "end a batch for good", _CANCEL))
     _add_confirmed(add("delete", "cli_batches:delete", "remove a batch that has ended, with its results", _DELETE))
     _add_results(add("results", "cli_batches:results", "show or write the rows with what became of them"))
+    _add_rerun(add("rerun", "cli_rerun:rerun", "run rows of a batch again that did not go well", _RERUN))
     _add_worker(add("worker", "cli_worker:worker", "run the batches that nobody runs, until told to stop", _WORKER))
+    _add_webhook(add("webhook", "cli_webhook:webhook", "take the platform's webhooks, until told to stop", _WEBHOOK))
     backup = add("backup", "cli_worker:backup", "copy the file of batches, while they run", _BACKUP)
     backup.add_argument("path", metavar="FILE", help="the copy; must not exist yet")
     _add_store(backup)
@@ -177,6 +179,11 @@ triggered. What was triggered goes on. This cannot be undone, so it asks first."
 _DELETE = """\
 Remove a batch that has ended from the store, with its rows, results and log.
 Its executions on the platform stay. This cannot be undone, so it asks first."""
+_RERUN = """\
+Run rows of a batch again, as a batch of their own that knows where its rows come
+from: same agent and version, mapping and pace unless told otherwise. What has
+succeeded, still runs or is still to be sent is never sent again; where another
+batch has run a row again already, that is what counts."""
 _PLATFORM = """\
 Serve the demo platform as a process of its own, for trying things out and for
 tests. It prints the lines that point batchkit to it, and listens on this
@@ -188,6 +195,11 @@ Run batches in a process of its own, so that they outlive the notebook or termin
 that made them: whatever is to run and has nobody to run it is taken over, within
 seconds of its process being gone. One line is printed for each event. SIGTERM or
 Ctrl-C: nothing more is sent, what is under way is recorded, and others may go on."""
+_WEBHOOK = """\
+Take the platform's webhooks, so that outcomes are known at once instead of at the
+next look. They are written into the same store, whichever process runs the batches.
+Only what the platform has signed counts. It listens on this machine only, unless
+--host says otherwise; a server that speaks https should stand in front of it."""
 _BACKUP = """\
 Write a consistent copy of the file of batches, while others work with it. Copying
 the file itself would lose what is still in its log."""
@@ -207,6 +219,19 @@ def _add_worker(command: argparse.ArgumentParser) -> None:
         dest="reference",
         metavar="MODULE:NAME",
         help="run the batches of this Python function (default: those of the platform)",
+    )
+    _add_store(command)
+
+
+def _add_webhook(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--port", metavar="P", type=int, default=0, help="where to listen (default: a free one)")
+    command.add_argument(
+        "--host", metavar="ADDRESS", default="127.0.0.1", help="where to listen (default: %(default)s, this machine)"
+    )
+    command.add_argument(
+        "--public-key",
+        metavar="TEXT",
+        help="the platform's, as its webhook settings show it (default: BATCHKIT_WEBHOOK_KEY)",
     )
     _add_store(command)
 
@@ -284,14 +309,57 @@ def _add_confirmed(command: argparse.ArgumentParser) -> None:
 
 def _add_results(command: argparse.ArgumentParser) -> None:
     command.add_argument("id", metavar="ID", help=_ID_HELP)
-    command.add_argument("--output", metavar="FILE", help="a CSV for spreadsheets (default: a table in the terminal)")
+    command.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write them there: .csv, .xlsx, .parquet or .jsonl (default: a table in the terminal)",
+    )
+    command.add_argument(
+        "--merged", action="store_true", help="all rows, each with its newest outcome from wherever it ran again"
+    )
     command.add_argument("--wait", action="store_true", help="first follow the executions until all have ended")
     _add_store(command)
 
 
+def _add_rerun(command: argparse.ArgumentParser) -> None:
+    command.add_argument("id", metavar="ID", help=_ID_HELP)
+    rows = command.add_argument_group("which rows; together where several are given")
+    rows.add_argument("--failed", action="store_true", help="those whose execution failed")
+    rows.add_argument("--refused", action="store_true", help="those the platform would not take")
+    rows.add_argument("--cancelled", action="store_true", help="those that were cancelled, or whose execution was")
+    rows.add_argument("--dropped", action="store_true", help="those left out as invalid; corrected by --inputs")
+    rows.add_argument(
+        "--inputs",
+        metavar="FILE",
+        help="corrected rows: a corrected file of results, or the whole file again; without any of the above, its rows",
+    )
+    rows.add_argument(
+        "--invalid",
+        choices=("block", "drop"),
+        default="block",
+        help="what invalid rows do: block the batch, or drop out of it (default: %(default)s)",
+    )
+    rows.add_argument("--force", action="store_true", help="also rows of --inputs that succeeded or still run")
+    batch = command.add_argument_group("what is to be different")
+    batch.add_argument("--name", metavar="TEXT", help="of the batch (default: as before, and that it is again)")
+    batch.add_argument("--version", metavar="N", type=int, help="of the workflow")
+    batch.add_argument("--max-concurrent", metavar="N", type=int, help="rows sent per interval")
+    batch.add_argument("--batch-interval", metavar="S", type=float, help="seconds between groups")
+    ending = command.add_argument_group("what comes out")
+    ending.add_argument(
+        "--wait",
+        choices=("triggered", "finished"),
+        help="until when to stay: all rows triggered, or all executions ended (default: finished with --output, "
+        "else triggered)",
+    )
+    ending.add_argument("--output", metavar="FILE", help="write all rows there, each with its newest outcome")
+    _add_store(ending)
+
+
 def _add_platform(command: argparse.ArgumentParser) -> None:
     command.add_argument("--port", metavar="P", type=int, default=0, help="0: a free one (default: %(default)s)")
-    command.add_argument("--state", metavar="FILE", help="keeps executions and key (default: in memory)")
+    command.add_argument("--state", metavar="FILE", help="keeps executions and keys (default: in memory)")
+    command.add_argument("--webhook-url", metavar="URL", help="send signed webhooks there (default: none)")
 
 
 def _add_store(command: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

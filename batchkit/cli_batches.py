@@ -18,8 +18,9 @@ from batchkit.batch import Batch
 from batchkit.cli_watch import find, follow, follow_executions, opened, settled_at, stop, summary, where_results
 from batchkit.core.lifecycle import BatchStatus, ItemStatus, check_batch_move
 from batchkit.core.record import BatchRecord
-from batchkit.io.exports import write_csv
+from batchkit.core.results import own_names
 from batchkit.io.leases import LEASE_SECONDS
+from batchkit.io.result_files import check_suffix
 from batchkit.terminal import INTERRUPTION, Exit, awaited, clock, line_width, pairs, say, table, warn
 from batchkit.workspace import Workspace
 
@@ -141,6 +142,8 @@ def delete(args: Namespace) -> Exit:
 
 def results(args: Namespace) -> Exit:
     """The rows with what became of them: in a file, or in the terminal."""
+    if args.output is not None:
+        check_suffix(args.output)
     with opened(args.store, existing=True) as ws:
         batch = find(ws, args.id)
         if args.wait:
@@ -152,9 +155,9 @@ def results(args: Namespace) -> Exit:
                 return ended
         record = batch.record
         if args.output is None:
-            say(f"{results_table(batch)}\n\n{summary(record)}")
+            say(f"{results_table(batch, merged=args.merged)}\n\n{summary(record)}")
         else:
-            write_results(batch, args.output)
+            write_results(batch, args.output, merged=args.merged)
         if record.progress.executions.open:
             warn(
                 f"{record.progress.executions.open:,} executions had not ended when last seen. "
@@ -163,21 +166,21 @@ def results(args: Namespace) -> Exit:
         return Exit.OK
 
 
-def write_results(batch: Batch, path: str, *, quiet: bool = False) -> None:
+def write_results(batch: Batch, path: str, *, merged: bool = False, quiet: bool = False) -> None:
     """Write the rows with what became of them, those left out too. Raises ExportError."""
-    frame = batch.results(dropped=True)
-    write_csv(frame, path, index=batch.record.index_kind is not None)
+    frame = batch.save_results(path, merged=merged)
     if not quiet:
         say(f"{len(frame):,} rows with their results are in {path}.")
 
 
-def results_table(batch: Batch) -> str:
+def results_table(batch: Batch, *, merged: bool = False) -> str:
     """The rows with what became of them, as a table for the terminal."""
-    record, frame = batch.record, batch.results(dropped=True)
+    record, frame = batch.record, batch.results(merged=merged, dropped=True, fields=0)
     columns = [entry["column"] for entry in record.mapping["columns"] if entry["field"] == "input"]
     columns = columns[: 2 if line_width(sys.stdout) >= _WIDE else 1]
     names = ["row", "status", "execution_status", "outcome", "reasoning", "error"]
-    own = {name: f"batchkit_{name}" if name in record.columns else name for name in names}
+    called = own_names(record.columns)
+    own = {name: called[name] for name in names}
     head = frame.head(_RESULT_ROWS)
     cells = head[[*columns, *own.values()]].astype(object).where(lambda each: each.notna(), "")
     rows = []

@@ -15,7 +15,7 @@ from batchkit.cli_batches import results_table, write_results
 from batchkit.cli_watch import follow, opened, stop, summary, where_results
 from batchkit.core.agent import Agent, InputVariable
 from batchkit.core.config import BatchConfig, resolve_profile
-from batchkit.core.mapping import Field, Input, Mapping, Metadata, Origin, ProfileName, Skip
+from batchkit.core.mapping import Field, Input, Mapping, Metadata, NotBefore, Origin, ProfileName, Skip
 from batchkit.core.progress import Progress
 from batchkit.core.schedule import plan
 from batchkit.core.table import Table
@@ -23,6 +23,7 @@ from batchkit.core.validation import Validation
 from batchkit.core.waiting import Until
 from batchkit.errors import ExportError, MappingError, TableError
 from batchkit.io.exports import write_csv
+from batchkit.io.result_files import check_suffix
 from batchkit.io.tables import read_csv
 from batchkit.targets.demo import DemoPlatform, serve_forever
 from batchkit.terminal import Exit, clock, say, table, warn
@@ -109,8 +110,10 @@ def demo_platform(args: Namespace) -> Exit:
             f"The demo platform listens at {platform.url} until Ctrl-C. For whoever is to use it:\n"
             f"export BATCHKIT_URL={platform.url}\nexport BATCHKIT_API_KEY={platform.api_key}"
         )
+        if args.webhook_url:
+            say(f"export BATCHKIT_WEBHOOK_KEY={platform.webhook_public_key}", wrap=False)
 
-    serve_forever(ready=tell, port=args.port, state=args.state)
+    serve_forever(ready=tell, port=args.port, state=args.state, webhook_url=args.webhook_url)
     return Exit.OK
 
 
@@ -159,6 +162,8 @@ def _check_outputs(args: Namespace) -> None:
             raise ExportError(f"{option} {path!r}: there is no folder {folder!r}. Create it first.")
         if not os.access(path if os.path.exists(path) else folder, os.W_OK):
             raise ExportError(f"{option} {path!r} may not be written. Choose another folder or name.")
+    if args.output is not None:
+        check_suffix(args.output)
 
 
 def _read(args: Namespace) -> Table:
@@ -207,6 +212,8 @@ def _assignment(option: str, columns: tuple[str, ...]) -> tuple[str, Field]:
     match kind, colon, name.strip():
         case ("profile", "", _):
             return column, ProfileName()
+        case ("not-before", "", _):
+            return column, NotBefore()
         case ("skip", "", _):
             return column, Skip()
         case ("metadata", ":", key) if key:
@@ -217,7 +224,7 @@ def _assignment(option: str, columns: tuple[str, ...]) -> tuple[str, Field]:
             return column, Input(variable)
     raise MappingError(
         f"--map {option!r}: {text!r} is not a field. Write the name of an input (NAME or input:NAME), profile, "
-        "metadata:KEY or skip."
+        "metadata:KEY, not-before or skip."
     )
 
 
@@ -248,6 +255,8 @@ def _field_text(field: Field) -> str:
             return name
         case ProfileName():
             return "the agent profile"
+        case NotBefore():
+            return "not sent before this time"
         case Metadata(key):
             return f"metadata {key}"
         case Skip():

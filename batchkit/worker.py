@@ -37,6 +37,7 @@ class Worker:
         failing = ""
         while True:
             try:
+                self._ws.begin_notices()
                 self._look()
                 failing = ""
             except StoreError as error:
@@ -86,4 +87,4 @@ class Worker:
 def _wants_a_runner(batch: BatchRecord) -> bool:
     """Whether there is something left to send, to settle or to follow."""
     progress = batch.progress
-    return not batch.status.final or bool(progress.triggering or progress.in_doubt or progress.executions.open)
+    return not batch.status.final or bool(progress.triggering or progress.in_doubt or batch.untold)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -18,13 +18,15 @@ import platformdirs
 from batchkit.batch import Batch
 from batchkit.core import results
 from batchkit.core.agent import Agent
-from batchkit.core.config import BatchConfig, resolve_profile
+from batchkit.core.config import BatchConfig, resolve_default
 from batchkit.core.lifecycle import BatchStatus
 from batchkit.core.mapping import Mapping, header_fingerprint
 from batchkit.core.names import did_you_mean
+from batchkit.core.notice import Notice
 from batchkit.core.ports import Clock, Store, Target
 from batchkit.core.profile import AgentProfile, ProfilePool
 from batchkit.core.record import BatchRecord, NewBatch
+from batchkit.core.rerun import Again
 from batchkit.core.schedule import plan
 from batchkit.core.suggestion import suggest_mapping
 from batchkit.core.table import Table
@@ -34,7 +36,10 @@ from batchkit.io.backup import copy_store
 from batchkit.io.clock import SystemClock
 from batchkit.io.store import SqlStore
 from batchkit.io.tables import read_csv
+from batchkit.notices import Notices
 from batchkit.targets.asteroid import AsteroidTarget
+from batchkit.targets.secret import Secret
+from batchkit.targets.standard_webhook import StandardWebhook
 
 if TYPE_CHECKING:
     from batchkit.core.validation import Validation
@@ -82,8 +87,15 @@ class Workspace:
         self.store: Store = self._sql_store
         self.engine = KernelEngine(store=self.store, target=self.target, clock=used, runs=self.engine_kind == "kernel")
         self.clock = used
+        self._notices = Notices(Path(self.store.label), used)
+        if url := os.environ.get("BATCHKIT_NOTIFY_URL"):
+            secret = Secret.from_reference("env:BATCHKIT_NOTIFY_SECRET")
+            private = os.environ.get("BATCHKIT_NOTIFY_PRIVATE") == "1"
+            self._notices.add(StandardWebhook(url, secret, allow_private=private))
         #: who is named in the logs of batches
         self.actor = _user()
+        #: said once where rows may be meant for another platform; the pages say it themselves
+        self._notice = _DEMO_NOTICE if self._demo is not None else ""
 
     def __repr__(self) -> str:
         return f"<Workspace on {self.target.info.label or self.target.info.url}, store {self.store.label}>"
@@ -99,6 +111,7 @@ class Workspace:
     def close(self) -> None:
         """Stop what runs here: nothing more is sent, what is under way is recorded, others may take over."""
         self.engine.close()
+        self._notices.close()
         self._sql_store.shutdown()
         if self._demo is not None:
             self._demo.close()
@@ -107,6 +120,7 @@ class Workspace:
 
     def agents(self) -> list[Agent]:
         """The target's agents, by name; their inputs come with `agent`."""
+        self._give_notice()
         return self.engine.call(self.target.agents())
 
     def agent(self, name: str | None = None, version: int | None = None) -> Agent:
@@ -119,6 +133,7 @@ class Workspace:
             _require(name, str, "name", "an agent's name or id")
         if version is not None and (isinstance(version, bool) or not isinstance(version, int)):
             raise ConfigError(f"version must be a whole number, not {version!r}.")
+        self._give_notice()
         return self.engine.call(self._agent(name, version))
 
     def profiles(self) -> list[AgentProfile]:
@@ -168,9 +183,10 @@ class Workspace:
         profiles, pools = self.profiles() or None, self.pools() or None
         return validate(_table(table), mapping, agent, profiles=profiles, pools=pools, invalid=invalid)
 
-    def create_batch(self, checked: Validation, config: BatchConfig) -> Batch:
+    def create_batch(self, checked: Validation, config: BatchConfig, *, again: Again | None = None) -> Batch:
         """A batch of the checked rows: running at once, or pending until its start time.
 
+        again: set by `batch.rerun`, which checks rows of another batch.
         Raises ValidationError where rows block it, ConfigError where the version or the profile does not exist.
         """
         from batchkit.core.validation import Validation
@@ -179,10 +195,11 @@ class Workspace:
         _require(config, BatchConfig, "config", 'for example bk.BatchConfig(name="March permits")')
         if not checked.ok:
             raise ValidationError(_blocking(checked))
+        self.begin_notices()
         start = config.start_at or self.clock.now()
         plan(checked.counts.valid, config.pace, start)
         agent = self._pinned_agent(checked, config)
-        profile = resolve_profile(config.default_profile, self.profiles(), self.pools())
+        profile, pool = resolve_default(config.default_profile, self.profiles(), self.pools())
         table = checked.table
         new = NewBatch(
             name=config.name,
@@ -200,12 +217,16 @@ class Workspace:
             fingerprint=table.fingerprint,
             index_kind=results.index_kind(table.index),
             owner=self.actor,
+            pool=pool,
+            parent=None if again is None else again.parent,
+            origin=None if again is None else again.origin,
         )
         batch_id = self.engine.call(self.store.begin(new))
         try:
             self._fill(batch_id, checked)
-            self.save_mapping(checked.mapping, agent)
-            self.engine.call(self._publish(batch_id))
+            if again is None:
+                self.save_mapping(checked.mapping, agent)
+            self.engine.call(self._publish(batch_id, forced=again is not None and again.forced))
         except BaseException:
             with suppress(Exception):
                 self.engine.call(self.store.abandon(batch_id))
@@ -239,6 +260,31 @@ class Workspace:
         self.engine.call(self.store.batch(batch_id))
         return Batch(self, batch_id)
 
+    # Notice
+
+    def on_event(self, callback: Callable[[Notice], object]) -> None:
+        """Call `callback(notice)` when a batch of this store completes, finishes or pauses itself, whoever runs it.
+
+        notice: kind ("completed", "finished", "paused", "failure_threshold"), batch_id, name, at, message. It is called
+        in a thread of its own, one notice at a time; what it raises is logged. Raises StoreError.
+        """
+        self._notices.call(callback)
+
+    def notify(self, url: str, *, secret: Secret | str, allow_private: bool = False) -> None:
+        """Send the same to a URL, signed by the Standard Webhooks rule, until it answers 2xx, for up to three days.
+
+        secret: "whsec_" and Base64. allow_private: an address on your own network, or http, is meant. The environment
+        says the same with BATCHKIT_NOTIFY_URL, BATCHKIT_NOTIFY_SECRET and BATCHKIT_NOTIFY_PRIVATE=1. What a process
+        leaves unsent is sent by the next one that notifies the same URL. Raises ConfigError, StoreError.
+        """
+        kept = secret if isinstance(secret, Secret) else Secret(secret)
+        self._notices.add(StandardWebhook(url, kept, allow_private=allow_private))
+        self._notices.start()
+
+    def begin_notices(self) -> None:
+        """Deliver what the environment asks for from now on; whoever runs batches calls this. Raises StoreError."""
+        self._notices.start()
+
     @property
     def is_demo(self) -> bool:
         """Whether no platform is configured, so that this is the demo platform on this machine."""
@@ -252,6 +298,7 @@ class Workspace:
         # Here and not above: who works without a page needs no widgets.
         from batchkit.ui.wizard import Wizard
 
+        self._notice = ""
         return Wizard(self, table, agent).view
 
     def dashboard(self) -> View:
@@ -259,6 +306,7 @@ class Workspace:
         # Here and not above: who works without a page needs no widgets.
         from batchkit.ui.dashboard import Dashboard
 
+        self._notice = ""
         return Dashboard(self).view
 
     def backup(self, path: str | os.PathLike[str]) -> None:
@@ -276,6 +324,11 @@ class Workspace:
             )
 
     # Inside
+
+    def _give_notice(self) -> None:
+        notice, self._notice = self._notice, ""
+        if notice:
+            print(notice, file=sys.stderr)
 
     async def _agent(self, name: str | None, version: int | None) -> Agent:
         agents = await self.target.agents()
@@ -319,8 +372,8 @@ class Workspace:
         while some := list(islice(rows, _CHUNK)):
             self.engine.call(self.store.leave_out(batch_id, some))
 
-    async def _publish(self, batch_id: str) -> None:
-        await self.store.publish(batch_id, self.actor)
+    async def _publish(self, batch_id: str, *, forced: bool) -> None:
+        await self.store.publish(batch_id, self.actor, forced=forced)
         await self.engine.begin(batch_id)
 
 
@@ -368,7 +421,6 @@ def _shared_demo() -> SharedDemo:
 def _default_target(demo: SharedDemo | None) -> Target:
     if demo is None:
         return AsteroidTarget()
-    print(_DEMO_NOTICE, file=sys.stderr)
     return demo_target(demo)
 
 

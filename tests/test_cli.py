@@ -708,7 +708,7 @@ def test_cancel_asks_on_a_terminal(cli, demo: bk.DemoPlatform) -> None:
 
 def test_help_tells_exit_codes_and_fits_a_terminal(cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    commands = ("demo", "serve", "run", "list", "show", "pause", "resume", "cancel", "results", "demo-platform")
+    commands = ("demo", "serve", "run", "list", "show", "pause", "resume", "cancel", "results", "rerun", "demo-platform")
     for argv in ((), *((command,) for command in commands)):
         done = cli(*argv, "--help")
         assert done.code == Exit.OK
@@ -785,4 +785,4 @@ def test_a_batch_that_has_ended_is_put_away_and_deleted(cli) -> None:
     refused = cli("delete", batch_id)
     assert (refused.code, "add --yes" in refused.err) == (Exit.WRONG, True)
     assert cli("delete", batch_id, "--yes").out.startswith(f"Deleted {batch_id}")
-    assert cli("list", "--archived").out.startswith("There are no")
+    assert cli("list").out.startswith("There are no batches yet")

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from numbers import Integral, Real
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
+from batchkit.core.flow import CapacityLimit, FailureThreshold, Flow
+from batchkit.core.hours import WorkingHours
 from batchkit.core.names import did_you_mean
-from batchkit.core.profile import AgentProfile, ProfilePool, ProfileRef, profile_refs
+from batchkit.core.profile import AgentProfile, PinnedPool, ProfilePool, ProfileRef, profile_refs
 from batchkit.core.schedule import LAST_YEAR, Pace
 from batchkit.errors import ConfigError, NotFoundError
 
-__all__ = ["BatchConfig", "aware", "resolve_profile"]
+__all__ = ["BatchConfig", "aware", "checked_pace", "resolve_default", "resolve_profile"]
 
+#: the fields that make up `flow`
+_FLOW = tuple(field.name for field in fields(Flow))
 #: seconds; a longer interval is a mistake in the unit
 _LONGEST_INTERVAL = 366 * 86_400
 
@@ -47,6 +51,16 @@ class BatchConfig:
     timezone: str | None
     #: so many rows are tried first, at once; then the batch pauses itself until it is resumed; 0: no trial
     trial: int
+    #: executions not finished at a time, >= 1; None: any number
+    max_in_flight: int | None
+    #: what the target is asked to do with a row it has no room for; None: as the target is set
+    on_capacity_limit: CapacityLimit | None
+    #: when rows may be sent; None: always
+    working_hours: WorkingHours | None
+    #: how many failed executions pause it; None: any number is borne
+    failure_threshold: FailureThreshold | None
+    #: seconds after which an execution that has not finished is not waited for any longer; None: for ever
+    item_deadline: float | None
 
     def __init__(
         self,
@@ -59,8 +73,20 @@ class BatchConfig:
         batch_interval: float = 60,
         timezone: str | None = None,
         trial: int = 0,
+        max_in_flight: int | None = None,
+        on_capacity_limit: CapacityLimit | None = None,
+        working_hours: WorkingHours | None = None,
+        failure_threshold: FailureThreshold | None = None,
+        item_deadline: float | None = None,
     ) -> None:
         problems: list[str] = []
+        limits = {
+            "max_in_flight": max_in_flight,
+            "on_capacity_limit": on_capacity_limit,
+            "working_hours": working_hours,
+            "failure_threshold": failure_threshold,
+            "item_deadline": item_deadline,
+        }
         values = {
             "name": _kept(problems, _name, name),
             "version": _kept(problems, _version, version),
@@ -70,7 +96,7 @@ class BatchConfig:
             "max_concurrent": _kept(problems, _max_concurrent, max_concurrent),
             "batch_interval": _kept(problems, _batch_interval, batch_interval),
             "trial": _kept(problems, _trial, trial),
-        }
+        } | {name: _kept(problems, _limit, name, value) for name, value in limits.items()}
         if problems:
             raise ConfigError("\n".join(dict.fromkeys(problems)))
         for field, value in values.items():
@@ -80,6 +106,16 @@ class BatchConfig:
     def pace(self) -> Pace:
         """How fast rows may be sent."""
         return Pace(max_concurrent=self.max_concurrent, batch_interval=self.batch_interval)
+
+    @property
+    def flow(self) -> Flow:
+        """What holds it back beside its pace."""
+        return Flow(**{name: getattr(self, name) for name in _FLOW})
+
+
+def checked_pace(max_concurrent: object, batch_interval: object) -> Pace:
+    """Return that pace. Raises ConfigError, also for what is no number and for an interval longer than a year."""
+    return Pace(max_concurrent=_max_concurrent(max_concurrent), batch_interval=_batch_interval(batch_interval))
 
 
 def aware(value: datetime | str, timezone: str | None = None, *, what: str = "The time", advice: str = "") -> datetime:
@@ -108,6 +144,32 @@ def aware(value: datetime | str, timezone: str | None = None, *, what: str = "Th
     if not 2 <= utc.year <= LAST_YEAR:
         raise ConfigError(f"{what} {value} is out of range; use a date between the years 2 and {LAST_YEAR}.")
     return datetime.combine(utc.date(), utc.time(), UTC)
+
+
+def resolve_default(
+    default: str | AgentProfile | ProfilePool | None,
+    profiles: Sequence[AgentProfile] | None,
+    pools: Sequence[ProfilePool] | None,
+) -> tuple[ProfileRef | None, PinnedPool | None]:
+    """Return what a batch's default profile is, and the pool behind it where that is one of batchkit's own.
+
+    As `resolve_profile`; the members of an own pool are looked up likewise, and must be profiles.
+    """
+    if not isinstance(default, ProfilePool) or not default.members:
+        return resolve_profile(default, profiles, pools), None
+    if default.name.strip() in profile_refs(profiles, pools):
+        raise ConfigError(
+            f"The target has a profile or pool {default.name!r} already. Call your own pool by another name, so that "
+            "it is clear which one is meant."
+        )
+    if not profiles:
+        raise NotFoundError(f"The target has no agent profiles, so pool {default.name!r} cannot pick one of them.")
+    members = tuple(ref for member in default.members if (ref := resolve_profile(member, profiles, ())) is not None)
+    if len({member.id for member in members}) < len(members):
+        raise ConfigError(f"Pool {default.name!r} names a profile more than once.")
+    limit = default.limit_per_profile if default.concurrent_use else 1
+    pinned = PinnedPool(name=default.name.strip(), members=members, strategy=default.strategy, limit=limit)
+    return pinned.ref, pinned
 
 
 def resolve_profile(
@@ -183,6 +245,10 @@ def _trial(value: object) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
         raise ConfigError(f"trial must be a whole number of rows to try first, 0 or more, not {value!r}.")
     return int(value)
+
+
+def _limit(name: str, value: object) -> object:
+    return getattr(Flow(**{name: value}), name)  # type: ignore[arg-type]
 
 
 def _batch_interval(value: object) -> float:

@@ -8,7 +8,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-__all__ = ["Execution", "ExecutionOutcome", "ExecutionStatus"]
+__all__ = ["LOST", "Execution", "ExecutionOutcome", "ExecutionStatus"]
+
+
+#: the error of an execution that ran in a process which is gone; should it report after all, that counts
+LOST = "The process that ran it ended before it had finished. What it did until then is not known."
 
 
 class ExecutionStatus(StrEnum):

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from batchkit.core.cells import Flags, Positions, distinct, texts
 from batchkit.core.mapping import Field
-from batchkit.core.messages import Teller, about_cell, about_profile
+from batchkit.core.messages import Teller, about_cell, about_profile, about_time
 from batchkit.core.rules import Code, ColumnRules, Findings
 from batchkit.core.table import TEXT, Severity, Table
 
@@ -162,6 +162,8 @@ class Issues:
         return cells, _joined("Row ", rows, f", column {name!r}: ", pa.array(said, pa.large_string()).take(which))
 
     def _teller(self, column: str, code: Code) -> Teller:
+        if code is Code.TIME:
+            return about_time()
         return about_cell(code, self.rules[column]) if column in self.rules else about_profile(code, self.profile_names)
 
 

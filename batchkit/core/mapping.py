@@ -21,6 +21,7 @@ __all__ = [
     "Mapping",
     "MappingProblem",
     "Metadata",
+    "NotBefore",
     "Origin",
     "ProfileName",
     "Skip",
@@ -78,6 +79,22 @@ class Metadata:
 
 
 @dataclass(frozen=True, slots=True)
+class NotBefore:
+    """The column says before when its row is not to be sent: ISO 8601, without an offset in the batch's `timezone`.
+
+    A time that the zone's clocks skip is the first moment after the gap, one that they show twice the first of the two.
+    """
+
+    @property
+    def label(self) -> str:
+        """The field's name in issues and previews."""
+        return "not before"
+
+    def __str__(self) -> str:
+        return "the row's earliest time"
+
+
+@dataclass(frozen=True, slots=True)
 class Skip:
     """The column is not used."""
 
@@ -90,7 +107,7 @@ class Skip:
         return "skipped"
 
 
-Field = Input | ProfileName | Metadata | Skip
+Field = Input | ProfileName | Metadata | NotBefore | Skip
 
 
 class Origin(StrEnum):
@@ -194,10 +211,10 @@ class Mapping:
         A field that another column has already is a problem of the copy, not an error here.
         Raises MappingError for an unknown column, or for something that is not a field.
         """
-        if not isinstance(field, Input | ProfileName | Metadata | Skip):
+        if not isinstance(field, Field):
             raise MappingError(
                 f"{field!r} is not a field for column {column!r}: use bk.Input(name), bk.ProfileName(), "
-                "bk.Metadata(key) or bk.Skip()."
+                "bk.Metadata(key), bk.NotBefore() or bk.Skip()."
             )
         at = self._position(column)
         return replace(
@@ -345,6 +362,8 @@ def _saved(column: str, item: Field) -> dict[str, str]:
             return {"column": column, "field": "metadata", "name": key}
         case ProfileName():
             return {"column": column, "field": "profile"}
+        case NotBefore():
+            return {"column": column, "field": "not_before"}
         case Skip():
             return {"column": column, "field": "skip"}
 
@@ -357,6 +376,8 @@ def _loaded(entry: MappingLike[str, Any]) -> Field:
             return Metadata(str(entry["name"]))
         case "profile":
             return ProfileName()
+        case "not_before":
+            return NotBefore()
         case "skip":
             return Skip()
     raise ValueError(f"unknown field {entry['field']!r}")

@@ -16,7 +16,7 @@ from batchkit.core.formats import EXAMPLES
 from batchkit.core.names import squeezed
 from batchkit.core.rules import Code, ColumnRules
 
-__all__ = ["Teller", "about_cell", "about_profile"]
+__all__ = ["Teller", "about_cell", "about_profile", "about_time"]
 
 #: characters of a cell shown in a message
 _SHOWN = 60
@@ -82,6 +82,11 @@ def about_profile(code: Code, names: Sequence[str]) -> Teller:
     few = f" There are: {', '.join(map(repr, names))}." if 0 < len(names) <= _LISTED else ""
     wanted = f"is no agent profile or pool; use the exact name of one, or leave the cell empty.{few}"
     return _with_likely(wanted, names)
+
+
+def about_time() -> Teller:
+    """What tells, of a cell that should name a moment, that it does not."""
+    return _constant("is no time; write it like 2026-03-01T09:00, with an offset or without, or leave the cell empty.")
 
 
 def _about_missing(name: str, text: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from rapidfuzz import fuzz
 
-__all__ = ["did_you_mean", "likeness", "nearest", "normalized", "squeezed"]
+__all__ = ["did_you_mean", "free_name", "likeness", "nearest", "normalized", "squeezed"]
 
 #: below this, a name is not offered as what was meant
 _CLOSE_ENOUGH = 65.0
@@ -45,6 +45,14 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """ " Did you mean 'client'?" with its leading space, or nothing; goes at the end of a message."""
     match = nearest(name, candidates)
     return "" if match is None else f" Did you mean {match!r}?"
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """`name` itself, or where it is taken `batchkit_<name>`, then `batchkit_<name>_2` and so on."""
+    if name not in taken:
+        return name
+    own = f"batchkit_{name}"
+    return next(each for each in (own, *(f"{own}_{n}" for n in range(2, len(taken) + 3))) if each not in taken)
 
 
 def _words(name: str) -> str:

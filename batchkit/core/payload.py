@@ -10,7 +10,8 @@ from typing import Final, Literal, cast
 import pyarrow as pa
 
 from batchkit.core.cells import READERS, Json, Kind, Positions, texts
-from batchkit.core.mapping import Field, Input, Metadata, ProfileName
+from batchkit.core.mapping import Field, Input, Metadata, NotBefore, ProfileName
+from batchkit.core.not_before import read_time
 from batchkit.core.profile import ProfileRef
 from batchkit.core.request import NewItem
 from batchkit.core.rules import ColumnRules
@@ -65,6 +66,8 @@ def new_items(
     metadata = {item.key: typed(cells[column], None) for column, item in fields.items() if isinstance(item, Metadata)}
     named = [column for column, item in fields.items() if isinstance(item, ProfileName)]
     names = cells[named[0]] if named else [""] * len(at)
+    timed = [column for column, item in fields.items() if isinstance(item, NotBefore)]
+    times = map(read_time, cells[timed[0]] if timed else [""] * len(at))
     return [
         NewItem(
             row=row,
@@ -73,14 +76,16 @@ def new_items(
             inputs=payload,
             metadata=cast("dict[str, str]", extra),
             profile=profiles.get(name.strip()) if name else None,
+            not_before=time,
         )
-        for row, line, record, payload, extra, name in zip(
+        for row, line, record, payload, extra, name, time in zip(
             table.rows_at(at).tolist(),
             table.lines_at(at),
             zip(*cells.values(), strict=True),
             _by_row(inputs, len(at)),
             _by_row(metadata, len(at)),
             names,
+            times,
             strict=True,
         )
     ]

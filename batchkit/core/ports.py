@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from collections.abc import Mapping as MappingLike
 from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from batchkit.core.agent import Agent
-from batchkit.core.execution import Execution
+from batchkit.core.execution import Execution, ExecutionStatus
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
+from batchkit.core.limits import Limits
 from batchkit.core.listing import ItemQuery, Overview
 from batchkit.core.outcome import Outcome
 from batchkit.core.profile import AgentProfile, ProfilePool
@@ -22,11 +23,13 @@ from batchkit.core.record import (
     Lease,
     NewBatch,
     Tick,
+    Unread,
 )
 from batchkit.core.request import NewItem, TriggerRequest
+from batchkit.core.rerun import Standing
 from batchkit.core.target import TargetInfo
 
-__all__ = ["AskedById", "Clock", "Store", "Target", "TargetInfo", "WakeUp"]
+__all__ = ["AskedById", "Clock", "ListsByStatus", "Reporting", "Store", "Target", "TargetInfo", "WakeUp"]
 
 
 class Clock(Protocol):
@@ -100,6 +103,36 @@ class AskedById(Protocol):
         """What became of these executions, (item, execution id) each; some may be left out. Raises TargetError."""
 
 
+@runtime_checkable
+class ListsByStatus(Protocol):
+    """A Target that lists a batch's executions by status, so that few requests tell what became of many."""
+
+    async def standing(
+        self, batch_id: str, statuses: Sequence[ExecutionStatus]
+    ) -> tuple[list[Execution], int | None]:
+        """Up to 100 of the batch's executions in one of these statuses, and how many there are; None: it does not say.
+
+        One request. Raises TargetError.
+        """
+
+    def ended(self, batch_id: str, since: datetime) -> AsyncIterator[list[Execution]]:
+        """The batch's executions that have ended, in pages of up to 100; `since`: created no earlier."""
+
+    async def execution(self, execution_id: str) -> Execution:
+        """That execution. Raises TargetError, NotFoundError."""
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A Target whose executions run in this process: it tells when they end, and need not be asked."""
+
+    #: told (batch id, item, execution) when an execution has ended, on the loop that triggered it
+    on_finished: Callable[[str, int, Execution], None] | None
+
+    def known(self, batch_id: str) -> set[str]:
+        """The ids of the batch's executions that run, or ran, in this target."""
+
+
 class Store(Protocol):
     """What keeps batches. All methods run on the engine's loop and raise StoreError where the store fails.
 
@@ -119,8 +152,11 @@ class Store(Protocol):
     async def leave_out(self, batch_id: str, rows: Sequence[tuple[int, int | None, Sequence[str], str]]) -> None:
         """Append rows the policy "drop" left out: (row, line, cells, errors)."""
 
-    async def publish(self, batch_id: str, actor: str) -> BatchRecord:
-        """Make the batch visible: running, or pending until its start time."""
+    async def publish(self, batch_id: str, actor: str, *, forced: bool = False) -> BatchRecord:
+        """Make the batch visible: running, or pending until its start time.
+
+        forced: rows that succeeded or still run may be run again. Raises StateError where one must not be.
+        """
 
     async def abandon(self, batch_id: str) -> None:
         """Remove a batch that was begun and not published."""
@@ -173,6 +209,12 @@ class Store(Protocol):
     async def item_input(self, batch_id: str, item: int) -> NewItem:
         """What was read from the file for one item. Raises NotFoundError."""
 
+    async def family(self, batch_id: str) -> list[BatchRecord]:
+        """The batches that run rows of one file, each other's again, oldest first; that one is among them."""
+
+    async def standings(self, batch_id: str) -> dict[int, list[Standing]]:
+        """Where each row of the batch's family stands, by row and then oldest batch first."""
+
     async def left_out(self, batch_id: str) -> list[tuple[int, int | None, list[str], str]]: ...
 
     async def events(self, batch_id: str, *, item: int | None = None, limit: int | None = None) -> list[Event]:
@@ -185,6 +227,12 @@ class Store(Protocol):
 
     async def cancel(self, batch_id: str, actor: str) -> BatchRecord: ...
 
+    async def change_limits(self, batch_id: str, limits: Limits, actor: str) -> BatchRecord:
+        """Give the batch other limits, and its pending items new times where the pace is another.
+
+        Raises StateError for a batch that has ended, ConfigError for a last group too far away.
+        """
+
     async def archive(self, batch_id: str, actor: str, *, archived: bool) -> BatchRecord:
         """Put a batch that has ended away, or bring it back. Raises StateError."""
 
@@ -196,7 +244,16 @@ class Store(Protocol):
 
     async def cancel_items(self, batch_id: str, ids: Sequence[int], actor: str) -> ItemChange: ...
 
-    async def reschedule_items(self, batch_id: str, ids: Sequence[int], at: datetime, actor: str) -> ItemChange: ...
+    async def reschedule_items(
+        self,
+        batch_id: str,
+        ids: Sequence[int],
+        at: datetime,
+        actor: str,
+        *,
+        progress: Callable[[int], object] | None = None,
+    ) -> ItemChange:
+        """Move pending items to the first free slots at or after `at`; `progress`: told how many were gone through."""
 
     async def settle_items(
         self, batch_id: str, ids: Sequence[int], choice: Literal["retry", "skip"], actor: str
@@ -221,13 +278,15 @@ class Store(Protocol):
         gate: datetime | None = None,
         pause: str = "",
         reason: str | None = None,
+        revision: int | None = None,
     ) -> Tick:
         """One visit of the runner, in one transaction.
 
         Records outcomes, pauses the batch with the reason `pause`, starts and completes it as its times and
         counts say, renews the lease, and claims up to `claim` items due by `until` (None: now). `gate`: no later
         group starts before it (kept with a claim, or by itself where `claim` is 0). `reason`: what a running batch
-        waits for, "" for nothing, None to leave what it says.
+        waits for, "" for nothing, None to leave what it says. `revision`: nothing is claimed unless it is the
+        batch's (None: whatever it is). No more is claimed than the batch's limits let in.
         """
 
     async def disclaim(self, lease: Lease, known: Collection[int]) -> int:
@@ -242,6 +301,21 @@ class Store(Protocol):
     async def earliest_open(self, batch_id: str) -> datetime | None:
         """When the oldest execution that has not finished was triggered."""
 
+    async def unread_executions(self, batch_id: str) -> list[Unread]:
+        """All executions of whose end the target has not told, in row order."""
+
+    async def triggered_since(self, batch_id: str, since: datetime) -> int:
+        """How many items were triggered at or after that moment."""
+
+    async def time_out(self, batch_id: str) -> datetime | None:
+        """Count open executions past the batch's item deadline as timed out; returns when the next one will be.
+
+        None: none will.
+        """
+
+    async def lose(self, batch_id: str, ids: Sequence[int]) -> int:
+        """Write down that the executions of these items were lost with the process that ran them; returns how many."""
+
     async def open_executions(self, batch_id: str, *, after: int = -1, limit: int) -> list[tuple[int, str]]:
         """The next items after `after` whose execution has not finished, each with the execution's id."""
 
@@ -249,7 +323,7 @@ class Store(Protocol):
         """Items in doubt that may be looked up now."""
 
     async def restagger(self, lease: Lease, message: str) -> int:
-        """Stagger the pending items anew from now and log `message`; returns how many moved."""
+        """Stagger the pending items anew from now and log `message`, if there is one; returns how many moved."""
 
     async def save_mapping(self, agent_id: str, fingerprint: str, mapping: MappingLike[str, Any]) -> None: ...
 

@@ -19,11 +19,18 @@ class ExecutionCounts:
     #: failed, or completed with the outcome "failure"
     failed: int = 0
     cancelled: int = 0
+    #: of those not finished, so many are past the batch's item deadline; the target may still run them
+    timed_out: int = 0
 
     @property
     def open(self) -> int:
         """Not finished yet."""
         return self.running + self.waiting
+
+    @property
+    def awaited(self) -> int:
+        """Not finished yet, and not past the deadline."""
+        return self.open - self.timed_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +55,11 @@ class Progress:
     def percent(self) -> float:
         """`triggered / total` in percent, as the specification's progress bar; 0 for an empty batch."""
         return 100.0 * self.triggered / self.total if self.total else 0.0
+
+    @property
+    def in_flight(self) -> int:
+        """What the target runs, or may run, by all that is known: the measure of `max_in_flight`."""
+        return self.triggering + self.in_doubt + self.executions.open
 
     @property
     def unsettled(self) -> int:

@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from batchkit.core.execution import Execution
+from batchkit.core.flow import Flow
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.outcome import Outcome
-from batchkit.core.profile import ProfileRef
+from batchkit.core.profile import PinnedPool, ProfileRef
 from batchkit.core.progress import Progress
 from batchkit.core.request import TriggerRequest
 from batchkit.core.schedule import Pace
@@ -27,6 +28,7 @@ __all__ = [
     "Lease",
     "NewBatch",
     "Tick",
+    "Unread",
     "merged",
 ]
 
@@ -46,6 +48,7 @@ class NewBatch:
     start_at: datetime
     #: rows tried first and at once; the rest is held until the batch is resumed; 0: none
     trial: int = 0
+    flow: Flow = Flow()
     default_profile: ProfileRef | None = None
     columns: tuple[str, ...] = ()
     #: `Mapping.to_dict()`
@@ -57,6 +60,12 @@ class NewBatch:
     #: `results.index_kind()` of a DataFrame's index; None: none
     index_kind: MappingLike[str, Any] | None = None
     owner: str = ""
+    #: set where batchkit itself picks the profile of rows that name none
+    pool: PinnedPool | None = None
+    #: the batch whose rows are run again; None: rows of its own
+    parent: str | None = None
+    #: the first of the batches that led here; None likewise
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +110,28 @@ class BatchRecord:
     runner_alive: bool
     #: rows tried first; the others are held until the batch is resumed; 0: nothing is held
     trial: int = 0
+    flow: Flow = Flow()
     #: put away by its user
     archived: bool = False
+    #: as in `NewBatch`
+    pool: PinnedPool | None = None
+    parent: str | None = None
+    origin: str | None = None
+    #: executions whose end a webhook told, and whose details the target has not told yet
+    partial: int = 0
+    #: when the last webhook about one of its executions came; None: none did
+    heard_at: datetime | None = None
+
+    @property
+    def room(self) -> int | None:
+        """How many more rows `max_in_flight` lets in; None: any number."""
+        limit = self.flow.max_in_flight
+        return None if limit is None else max(0, limit - self.progress.in_flight)
+
+    @property
+    def untold(self) -> int:
+        """Executions of which the target has not told the end yet, or not all of it."""
+        return self.progress.executions.open + self.partial
 
     @property
     def interrupted(self) -> bool:
@@ -132,6 +161,22 @@ class ItemRecord:
     #: why it was refused, is in doubt, or went back to pending
     error: str
     execution: Execution | None
+    #: the row's own: not due before this
+    not_before: datetime | None = None
+    #: its execution had not finished by the batch's item deadline, and has not since
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """An execution of whose end the target has not told."""
+
+    item: int
+    execution_id: str
+    #: when its answer came, by our clock
+    triggered_at: datetime
+    #: by the target's clock; None: it has not said
+    created_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +226,8 @@ class Tick:
     lease: Lease | None
     #: when the next item in doubt may be looked up
     next_settle: datetime | None = None
+    #: why items that are due were not claimed: no profile is free; empty: they were, or others hold them back
+    waiting: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingLike
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from batchkit.core.execution import Execution
+from batchkit.core.flow import CapacityLimit
 from batchkit.core.profile import ProfileRef
 
-__all__ = ["ATTEMPT_KEY", "BATCH_KEY", "ITEM_KEY", "RESERVED_PREFIX", "NewItem", "TriggerRequest"]
+__all__ = ["ATTEMPT_KEY", "BATCH_KEY", "ITEM_KEY", "RESERVED_PREFIX", "NewItem", "TriggerRequest", "items_named"]
 
 #: metadata keys of batchkit's own begin so; a user's key that does is refused
 RESERVED_PREFIX = "batchkit_"
@@ -33,6 +37,8 @@ class NewItem:
     metadata: MappingLike[str, str]
     #: the profile the row names, None: the batch's default
     profile: ProfileRef | None = None
+    #: the row's own: not to be sent before; naive as long as its zone is not known
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +56,8 @@ class TriggerRequest:
     item: int
     #: 1 for the first time
     attempt: int
+    #: what the target is to do if it has no room; None: as it is set
+    on_capacity_limit: CapacityLimit | None = None
 
     @property
     def all_metadata(self) -> dict[str, str]:
@@ -60,3 +68,9 @@ class TriggerRequest:
             ITEM_KEY: str(self.item),
             ATTEMPT_KEY: str(self.attempt),
         }
+
+
+def items_named(executions: Iterable[Execution]) -> list[tuple[int, Execution]]:
+    """Each execution with the item its metadata names; what names none is not ours."""
+    named = ((execution.metadata.get(ITEM_KEY, ""), execution) for execution in executions)
+    return [(int(item), execution) for item, execution in named if item.isascii() and item.isdigit()]

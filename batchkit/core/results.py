@@ -8,16 +8,23 @@ from typing import Any
 
 import pandas as pd
 
+from batchkit.core.flattening import fields_of
+from batchkit.core.names import free_name
 from batchkit.core.record import Event, ItemRecord
 
 __all__ = [
+    "LINEAGE_COLUMNS",
     "RESULT_COLUMNS",
     "events_frame",
     "index_kind",
     "index_labels",
     "items_frame",
+    "left_out_frame",
+    "own_names",
     "restored_index",
     "results_frame",
+    "with_fields",
+    "with_lineage",
 ]
 
 #: what `results_frame` adds to the input columns, in order
@@ -37,7 +44,19 @@ RESULT_COLUMNS = (
     "execution_id",
     "url",
 )
+#: what `with_lineage` adds behind them, in order
+LINEAGE_COLUMNS = ("batch", "batches", "attempts")
 _TIMES = ("execute_at", "triggered_at", "started_at", "finished_at")
+
+
+def own_names(columns: Sequence[str]) -> dict[str, str]:
+    """Return what RESULT_COLUMNS and LINEAGE_COLUMNS are called beside these input columns, see `free_name`."""
+    taken = set(columns)
+    names: dict[str, str] = {}
+    for name in (*RESULT_COLUMNS, *LINEAGE_COLUMNS):
+        names[name] = free_name(name, taken)
+        taken.add(names[name])
+    return names
 
 
 def results_frame(
@@ -45,14 +64,12 @@ def results_frame(
 ) -> pd.DataFrame:
     """Return one row an item, in CSV order: the input columns as text, then RESULT_COLUMNS.
 
-    A result column whose name the file has too is called `batchkit_<name>`. Times are UTC. `result` holds the
-    target's JSON value as it is.
+    A result column whose name the file has too is called as `own_names` says. Times are UTC. `result` holds the
+    target's JSON value as it is. Types are the same for any number of rows.
     """
-    taken = set(columns)
     data: dict[str, Any] = {name: _texts(row[at] for row in cells) for at, name in enumerate(columns)}
-    for name, values in _result_columns(items).items():
-        data[f"batchkit_{name}" if name in taken else name] = values
-    frame = pd.DataFrame(data)
+    names = own_names(columns)
+    frame = pd.DataFrame(data | {names[name]: values for name, values in _result_columns(items).items()})
     if index is not None:
         frame.index = index
     return frame
@@ -60,20 +77,45 @@ def results_frame(
 
 def left_out_frame(columns: Sequence[str], rows: Sequence[tuple[int, int | None, Sequence[str], str]]) -> pd.DataFrame:
     """Return the rows the policy left out, with the columns of `results_frame`, status "left_out" and their errors."""
-    taken = set(columns)
-    added: dict[str, Any] = dict.fromkeys(RESULT_COLUMNS)
-    added |= {"row": [row for row, *_ in rows], "status": "left_out", "error": [error for *_, error in rows]}
-    added |= {name: pd.Series([pd.NaT] * len(rows), dtype="datetime64[us, UTC]") for name in _TIMES}
+    nothing = [None] * len(rows)
+    added: dict[str, Any] = {name: _texts(nothing) for name in RESULT_COLUMNS}
+    added |= {name: _times(nothing) for name in _TIMES}
+    added |= {
+        "row": pd.array([row for row, *_ in rows], dtype="int64"),
+        "status": _texts("left_out" for _ in rows),
+        "error": _texts(error for *_, error in rows),
+        "result": pd.Series(nothing, dtype=object),
+    }
+    names = own_names(columns)
     data: dict[str, Any] = {name: _texts(cells[at] for _, _, cells, _ in rows) for at, name in enumerate(columns)}
-    for name, values in added.items():
-        data[f"batchkit_{name}" if name in taken else name] = values
-    return pd.DataFrame(data, index=range(len(rows)))
+    return pd.DataFrame(data | {names[name]: values for name, values in added.items()})
+
+
+def with_lineage(frame: pd.DataFrame, columns: Sequence[str], lineages: Sequence[tuple[str, str, int]]) -> pd.DataFrame:
+    """Return the frame with LINEAGE_COLUMNS.
+
+    lineages: per row, the batch the outcome is from, all batches the row was in, and in how many it was sent.
+    """
+    names = own_names(columns)
+    called = [names[name] for name in LINEAGE_COLUMNS]
+    added = pd.DataFrame(list(lineages), columns=called, index=frame.index)
+    kinds = dict(zip(called, ("str", "str", "int64"), strict=True))
+    return pd.concat([frame, added.astype(kinds)], axis="columns")
+
+
+def with_fields(frame: pd.DataFrame, columns: Sequence[str], most: int) -> tuple[pd.DataFrame, int]:
+    """Return the frame with a column for each field of the objects in `result`, and how many fields have none."""
+    values = frame[own_names(columns)["result"]].tolist()
+    fields, missing = fields_of(values, set(frame.columns), most)
+    if not fields:
+        return frame, missing
+    return pd.concat([frame, pd.DataFrame(fields).set_axis(frame.index)], axis="columns"), missing
 
 
 def _result_columns(items: Sequence[ItemRecord]) -> dict[str, Any]:
     executions = [item.execution for item in items]
     return {
-        "row": [item.row for item in items],
+        "row": pd.array([item.row for item in items], dtype="int64"),
         "status": _texts(str(item.status) for item in items),
         "execution_status": _texts(None if one is None else str(one.status) for one in executions),
         "outcome": _texts(None if one is None or one.outcome is None else str(one.outcome) for one in executions),

@@ -70,6 +70,8 @@ class Code(StrEnum):
     UNKNOWN_PROFILE = "unknown_profile"
     #: the name is a profile and a pool, or several
     AMBIGUOUS_PROFILE = "ambiguous_profile"
+    #: it names no moment
+    TIME = "time"
     #: the number sent is not exactly the one written
     IMPRECISE = "imprecise"
     #: the row repeats an earlier one

@@ -21,3 +21,8 @@ class TargetInfo:
     secret: str = ""
     #: for people: "the demo platform", "odyssey.asteroid.ai"
     label: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The same for what answers to the same account, however it is reached."""
+        return f"{self.kind} {self.account or self.url}"

@@ -21,7 +21,8 @@ from batchkit.core.agent import Agent
 from batchkit.core.cells import Flags, Positions, distinct, missing, texts
 from batchkit.core.duplicates import repeated_rows
 from batchkit.core.issues import Issue, Issues, collected
-from batchkit.core.mapping import Field, Input, Mapping, ProfileName
+from batchkit.core.mapping import Field, Input, Mapping, NotBefore, ProfileName
+from batchkit.core.not_before import check_times
 from batchkit.core.payload import cells_at, new_items
 from batchkit.core.preview import preview_frame
 from batchkit.core.profile import AgentProfile, ProfilePool, ProfileRef, profile_refs
@@ -216,6 +217,9 @@ def validate(
     named = _profile_column(mapped)
     if named is not None:
         findings[named] = _check_profiles(_whole(table, named), refs)
+    for column, item in mapped.items():
+        if isinstance(item, NotBefore):
+            findings[column] = check_times(_whole(table, column))
     found = collected(
         findings,
         repeated_rows(table.data, tuple(mapped)),

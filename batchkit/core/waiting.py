@@ -10,7 +10,7 @@ from batchkit.errors import BatchCancelled, BatchInDoubt, BatchInterrupted, Batc
 
 __all__ = ["Until", "is_reached"]
 
-#: "triggered": every row is triggered, cancelled or refused; "finished": every outcome is known too
+#: "triggered": every row is triggered, cancelled or refused; "finished": every outcome is known too, or past its deadline
 Until = Literal["triggered", "finished"]
 
 
@@ -22,7 +22,8 @@ def is_reached(batch: BatchRecord, until: Until, *, can_look_up: bool) -> bool:
     """
     progress = batch.progress
     name = f"Batch {batch.name!r} ({batch.id})"
-    if batch.status is BatchStatus.COMPLETED and (until == "triggered" or not progress.executions.open):
+    known = not (progress.executions.awaited or batch.partial)
+    if batch.status is BatchStatus.COMPLETED and (until == "triggered" or known):
         return True
     if batch.status is BatchStatus.CANCELLED:
         raise BatchCancelled(f"{name} was cancelled: {progress}.", batch_id=batch.id)

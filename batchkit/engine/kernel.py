@@ -14,15 +14,17 @@ import secrets
 import socket
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
-from batchkit.core.ports import Clock, Store, Target
+from batchkit.core.limits import Limits
+from batchkit.core.ports import Clock, Reporting, Store, Target
 from batchkit.core.record import BatchRecord, ItemChange
 from batchkit.core.retry import RetryPolicy
 from batchkit.core.waiting import Until, is_reached
+from batchkit.engine.reports import Reports
 from batchkit.engine.runner import POLL_SECONDS, Runner
 from batchkit.errors import EngineError, StoreError
 
@@ -68,6 +70,10 @@ class KernelEngine:
         self._changed: dict[str, asyncio.Event] = {}
         #: of the batches run here, what those who wait for them were last told
         self._told: dict[str, BatchRecord] = {}
+        #: of a target whose executions run in this process
+        self._reports: Reports | None = None
+        if isinstance(target, Reporting):
+            self._reports = Reports(target, store=store, clock=clock, on_note=self._heard)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -142,6 +148,10 @@ class KernelEngine:
         if tasks:
             await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
         await self._target.aclose()
+        if self._reports is not None:
+            # What ended with that has been told by then.
+            await asyncio.sleep(0)
+            await self._reports.flush()
         if tasks:
             # What the target gave up with that is recorded, too.
             await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
@@ -178,6 +188,8 @@ class KernelEngine:
         lease = await self._store.acquire(batch_id, self.owner, settle_after=quarantine)
         if lease is None:
             return False
+        if self._reports is not None:
+            await self._reports.lose_unknown(batch_id)
         self._told[batch_id] = await self._store.batch(batch_id)
         runner = Runner(
             lease,
@@ -213,6 +225,10 @@ class KernelEngine:
         """Cancel; no request of this process starts after the call. Raises StateError."""
         return await self._stop(batch_id, self._store.cancel(batch_id, actor))
 
+    async def change_limits(self, batch_id: str, limits: Limits, actor: str) -> BatchRecord:
+        """Change the limits; no request of this process starts by the old ones after the call. Raises StateError."""
+        return await self._stop(batch_id, self._store.change_limits(batch_id, limits, actor))
+
     async def delete(self, batch_id: str) -> None:
         """Delete a batch that has ended; its executions are not followed any longer. Raises StateError."""
         batch = await self._store.batch(batch_id)
@@ -228,9 +244,17 @@ class KernelEngine:
         self._nudge(batch_id)
         return change
 
-    async def reschedule_items(self, batch_id: str, ids: list[int], at: datetime, actor: str) -> ItemChange:
-        """Move pending items."""
-        change = await self._store.reschedule_items(batch_id, ids, at, actor)
+    async def reschedule_items(
+        self,
+        batch_id: str,
+        ids: list[int],
+        at: datetime,
+        actor: str,
+        *,
+        progress: Callable[[int], object] | None = None,
+    ) -> ItemChange:
+        """Move pending items; `progress` is told, on the engine's loop, how many were gone through."""
+        change = await self._store.reschedule_items(batch_id, ids, at, actor, progress=progress)
         self._nudge(batch_id)
         return change
 
@@ -297,6 +321,12 @@ class KernelEngine:
         if runner is not None:
             runner.wake()
 
+    def _heard(self, batch_id: str) -> None:
+        """Executions have ended, by the target's own report."""
+        self._nudge(batch_id)
+        if batch_id not in self._runners and batch_id in self._changed:
+            self._changed[batch_id].set()
+
     def _woken(self, batch: BatchRecord) -> None:
         self._nudge(batch.id)
         self._notify(batch)
@@ -324,5 +354,6 @@ class KernelEngine:
 
 
 def _news(batch: BatchRecord) -> tuple[object, ...]:
-    progress = batch.progress
-    return batch.status, batch.reason, progress.pending + progress.triggering == 0, progress.executions.open == 0
+    progress, executions = batch.progress, batch.progress.executions
+    known = (batch.untold == 0, executions.awaited == 0)
+    return batch.status, batch.reason, progress.pending + progress.triggering == 0, known

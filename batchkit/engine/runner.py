@@ -13,11 +13,13 @@ from datetime import datetime, timedelta
 
 from batchkit.core.lifecycle import BatchStatus
 from batchkit.core.outcome import NotSent, Outcome, Refused, Triggered, Unclear
-from batchkit.core.ports import Clock, Store, Target
+from batchkit.core.ports import Clock, Reporting, Store, Target
 from batchkit.core.record import BatchRecord, Claim, ItemOutcome, Lease, Tick
 from batchkit.core.retry import Health, RetryPolicy
-from batchkit.core.schedule import TOLERANCE, after_group, has_missed_slots
+from batchkit.core.schedule import after_group, has_missed_slots
+from batchkit.engine.deadline import Deadline
 from batchkit.engine.follower import Follower
+from batchkit.engine.gate import Gate
 from batchkit.engine.settler import Settler
 from batchkit.errors import StoreError
 
@@ -27,8 +29,6 @@ logger = logging.getLogger("batchkit")
 
 #: how often commands of other processes are looked for, at the least
 POLL_SECONDS = 0.5
-#: a group is claimed this long before it is due, so that it leaves on time; requests never leave early
-_LEAD_SECONDS = 0.2
 #: with interval 0, so many items at most are claimed before there is room to send them
 _MOST_READY = 100
 #: outcomes wait this long for the rest of their group, so that one commit records them all
@@ -66,6 +66,7 @@ class Runner:
         self._poll_seconds = poll_seconds
         self._on_change = on_change
         self._follower = Follower(lease.batch_id, store=store, target=target, clock=clock, on_note=self.wake)
+        self._deadline = Deadline(lease.batch_id, store=store, clock=clock, on_change=self.wake)
         self._settler = Settler(lease.batch_id, store=store, target=target, clock=clock, on_outcomes=self._settled)
         self._wakeup = asyncio.Event()
         #: commands under way that stop it
@@ -82,12 +83,13 @@ class Runner:
         self._first_outcome = 0.0
         #: a claim failed in the store, and may have been recorded all the same
         self._unsure = False
-        #: seconds since boot before which no group starts; sleeping counts, changes of the wall clock do not
-        self._gate = 0.0
-        #: seconds since boot before which the target wants nothing to be sent
-        self._quiet_until = 0.0
-        #: that is still to be recorded
+        self._gate = Gate(clock)
+        #: what the target asked for is still to be recorded
         self._quiet_is_news = False
+        #: since the last claim, `max_in_flight` let nothing in that was due, or no profile was free
+        self._was_full = False
+        #: which profile what is due waits for, as the last claim found
+        self._no_profile = ""
         #: when what is ready may be sent, on the monotonic clock
         self._release_at = 0.0
         self._releasing: asyncio.Task[None] | None = None
@@ -157,7 +159,7 @@ class Runner:
             if self._waits_for_group():
                 await self._clock.wait(self._wakeup, self._linger())
                 return True
-            quiet_until, asked = self._quiet_until, self._claimable()
+            quiet_until, asked = self._gate.quiet_until, self._claimable()
             tick = await self._visit()
         except StoreError as error:
             now = self._clock.monotonic()
@@ -169,12 +171,15 @@ class Runner:
             await self._clock.wait(asyncio.Event(), _STORE_RETRY_SECONDS)
             return True
         self._take_note(tick)
+        if asked:
+            self._note_profile(tick)
         if asked or not self._claimable():
             # A visit that could do with less than the one that failed does not count.
             self._trouble = None
         if tick.claimed:
             self._ready.extend(tick.claimed)
-            if self._quiet_until == quiet_until:
+            self._was_full = False
+            if self._gate.quiet_until == quiet_until:
                 self._release_in(self._delay_of_ready())
             else:
                 # While the store was claiming, the target asked to wait.
@@ -194,7 +199,7 @@ class Runner:
         pause, self._pause = self._pause, ""
         limit = self._claimable()
         news, self._quiet_is_news = self._quiet_is_news, False
-        until, gate = self._slot() if limit else (None, self._quiet_until_time() if news else None)
+        until, gate = self._slot() if limit else (None, self._gate.quiet_until_time() if news else None)
         try:
             tick = await self._store.tick(
                 self._lease,
@@ -204,6 +209,7 @@ class Runner:
                 gate=gate,
                 pause=pause,
                 reason=self._news(),
+                revision=None if self._batch is None else self._batch.revision,
             )
         except StoreError:
             # Not acknowledged: recorded when the store works again, and nothing is sent before that.
@@ -230,12 +236,25 @@ class Runner:
         self._lease = tick.lease
         if before is not None and (before.status, tick.batch.status) == (BatchStatus.PAUSED, BatchStatus.RUNNING):
             self._health.reset()
+        if before is not None and (before.pace, before.flow) != (tick.batch.pace, tick.batch.flow):
+            # What was claimed under other limits is claimed anew under these.
+            self._give_back()
         if before != tick.batch:
             self._on_change(tick.batch)
-        if tick.batch.progress.executions.open:
-            self._follower.start()
+        if tick.batch.untold:
+            # A target of this process tells by itself.
+            if not isinstance(self._target, Reporting):
+                self._follower.start()
+            if tick.batch.flow.item_deadline is not None and tick.batch.progress.executions.awaited:
+                self._deadline.start()
         if tick.next_settle is not None and tick.next_settle <= self._clock.now():
             self._settler.start()
+
+    def _note_profile(self, tick: Tick) -> None:
+        """Remember whether the next claim has to wait for a profile that other executions use."""
+        before, self._no_profile = self._no_profile, "" if tick.claimed else tick.waiting
+        if self._no_profile or self._reason == before:
+            self._reason = self._no_profile
 
     def _is_over(self, batch: BatchRecord) -> bool:
         if self._sending or self._ready or self._outbox:
@@ -243,7 +262,7 @@ class Runner:
         if self._closing:
             return True
         progress = batch.progress
-        return batch.status.final and not (progress.triggering or progress.in_doubt or progress.executions.open)
+        return batch.status.final and not (progress.triggering or progress.in_doubt or batch.untold)
 
     def _rest(self, batch: BatchRecord) -> float:
         """Seconds until something is to be done, if nothing happens."""
@@ -251,8 +270,14 @@ class Runner:
         if batch.status is BatchStatus.PENDING:
             timeout = min(timeout, (batch.start_at - self._clock.now()).total_seconds())
         waits_for_answers = self._held or self._ready or (batch.pace.batch_interval == 0 and self._sending)
-        if batch.status is BatchStatus.RUNNING and batch.next_due is not None and not waits_for_answers:
-            timeout = min(timeout, self._delay(batch) - self._lead(batch))
+        if batch.status is BatchStatus.RUNNING and batch.next_due is not None:
+            delay = self._gate.delay(batch) - self._gate.lead(batch)
+            full = batch.room == 0 or bool(self._no_profile)
+            if full and delay <= 0:
+                self._was_full = True
+                self._follower.hurry()
+            elif not full and not waits_for_answers:
+                timeout = min(timeout, delay)
         if self._outbox:
             timeout = min(timeout, self._linger())
         return max(0.0, timeout)
@@ -264,33 +289,26 @@ class Runner:
         batch = self._batch
         if batch is None or batch.next_due is None or batch.status is not BatchStatus.RUNNING:
             return 0
-        if self._held or self._closing or self._pause or self._delay(batch) > self._lead(batch):
+        if self._held or self._closing or self._pause or self._gate.delay(batch) > self._gate.lead(batch):
             return 0
+        most = batch.pace.max_concurrent if batch.room is None else min(batch.room, batch.pace.max_concurrent)
         if batch.pace.batch_interval > 0:
-            return 0 if self._ready else batch.pace.max_concurrent
-        wanted = min(batch.pace.max_concurrent, _MOST_READY) - len(self._ready)
+            return 0 if self._ready else most
+        wanted = min(most, min(batch.pace.max_concurrent, _MOST_READY) - len(self._ready))
         # A commit for each single answer would cost more than the request.
-        worthwhile = min(batch.progress.pending, max(1, batch.pace.max_concurrent // 2))
+        worthwhile = min(batch.progress.pending, most, max(1, batch.pace.max_concurrent // 2))
         idle = not self._sending and not self._ready
-        return wanted if wanted >= worthwhile or idle else 0
-
-    def _delay(self, batch: BatchRecord) -> float:
-        """Seconds until the next group may start."""
-        return max((_due(batch) - self._clock.now()).total_seconds(), self._gate - self._clock.boot()[1])
-
-    def _lead(self, batch: BatchRecord) -> float:
-        """Seconds by which the next group is claimed before it is due."""
-        return min(_LEAD_SECONDS, batch.pace.batch_interval / 4)
+        return wanted if wanted > 0 and (wanted >= worthwhile or idle) else 0
 
     def _slot(self) -> tuple[datetime | None, datetime | None]:
         """Until when items are due that the next group may hold, and before when no later group may start."""
         batch = self._batch
         assert batch is not None
         now = self._clock.now()
-        self._release_at = self._clock.monotonic() + max(0.0, self._delay(batch))
+        self._release_at = self._clock.monotonic() + max(0.0, self._gate.delay(batch))
         if batch.pace.batch_interval == 0:
             return now, None
-        due = _due(batch)
+        due = self._gate.due(batch)
         return max(due, now), after_group(due, max(due, now), batch.pace)
 
     def _waits_for_group(self) -> bool:
@@ -312,7 +330,8 @@ class Runner:
             return False
         behind = (now - batch.next_due).total_seconds()
         message = f"The schedule was {behind:,.0f} s behind; the pending rows have new times, from now on."
-        await self._store.restagger(self._lease, message)
+        # That rows wait for room is no news.
+        await self._store.restagger(self._lease, "" if self._was_full else message)
         return True
 
     # Sending
@@ -346,7 +365,7 @@ class Runner:
 
     def _delay_of_ready(self) -> float:
         """Seconds until what is ready may be sent."""
-        by_rate = self._gate - self._clock.boot()[1]
+        by_rate = 0.0 if self._batch is None else self._gate.by_rate(self._batch)
         return max(self._release_at - self._clock.monotonic(), by_rate)
 
     def _give_back(self) -> None:
@@ -367,7 +386,8 @@ class Runner:
             self._ready.appendleft(claim)
             self._give_back()
             return
-        self._space_out()
+        if self._batch is not None:
+            self._gate.sent(self._batch)
         try:
             outcome = await self._target.trigger(claim.request)
         except asyncio.CancelledError:
@@ -381,18 +401,12 @@ class Runner:
 
     def _may_send(self) -> bool:
         """Asked right before each request."""
-        running = self._batch is not None and self._batch.status is BatchStatus.RUNNING
-        if self._held or self._closing or self.lost or self._pause or not running:
+        batch = self._batch
+        if self._held or self._closing or self.lost or self._pause or batch is None:
             return False
         boot_id, now = self._clock.boot()
         lasts = self._lease.boot == boot_id and self._lease.expires - _LEASE_MARGIN * self._lease.seconds > now
-        return lasts and now >= self._quiet_until
-
-    def _space_out(self) -> None:
-        """Keep the next group one interval from this request, whatever the wall clock does."""
-        if self._batch is not None and self._batch.pace.batch_interval > 0:
-            interval = self._batch.pace.batch_interval - TOLERANCE.total_seconds()
-            self._gate = max(self._gate, self._clock.boot()[1] + interval)
+        return lasts and batch.status is BatchStatus.RUNNING and self._gate.is_open(batch)
 
     def _put(self, claim: Claim, outcome: Outcome) -> None:
         now = self._clock.now()
@@ -414,16 +428,12 @@ class Runner:
         if decision.pause:
             self._pause = decision.pause
         if decision.wait:
-            self._quiet_until = max(self._quiet_until, seconds + decision.wait)
-            self._gate = max(self._gate, self._quiet_until)
+            self._gate.keep_quiet(seconds + decision.wait)
             self._quiet_is_news = True
-            self._reason = f"{decision.reason} Next try at {self._quiet_until_time():%H:%M:%S} UTC."
+            self._reason = f"{decision.reason} Next try at {self._gate.quiet_until_time():%H:%M:%S} UTC."
             logger.info("%s: nothing is sent for %.1f s. %s", self.batch_id, decision.wait, decision.reason)
         elif isinstance(outcome, Triggered | Refused):
             self._reason = ""
-
-    def _quiet_until_time(self) -> datetime:
-        return self._clock.now() + timedelta(seconds=self._quiet_until - self._clock.boot()[1])
 
     def _settled(self, outcomes: list[ItemOutcome]) -> None:
         self._outbox += outcomes
@@ -433,6 +443,7 @@ class Runner:
 
     async def _end(self) -> None:
         self._follower.stop()
+        self._deadline.stop()
         self._give_back()
         self._settler.stop()
         if self._releasing is not None:
@@ -445,9 +456,3 @@ class Runner:
             await self._store.release(self._lease)
         except StoreError as error:
             logger.warning("%s: %s", self.batch_id, error)
-
-
-def _due(batch: BatchRecord) -> datetime:
-    """When the next group is due, by the schedule and by what the store says of the rate."""
-    assert batch.next_due is not None
-    return max(batch.next_due, batch.gate_at or batch.next_due)

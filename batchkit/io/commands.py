@@ -15,7 +15,8 @@ from batchkit.core.schedule import Pace, free_slots
 from batchkit.errors import NotFoundError, StateError
 from batchkit.io.ledger import log, log_items, shift
 from batchkit.io.reading import find_batch, next_tried
-from batchkit.io.schema import items, microseconds
+from batchkit.io.schema import items
+from batchkit.io.staggering import flow_of, stagger_from
 
 __all__ = [
     "cancel_batch",
@@ -25,7 +26,6 @@ __all__ = [
     "pause_batch",
     "resume_batch",
     "settle_items",
-    "stagger_from",
 ]
 
 
@@ -44,7 +44,7 @@ def pause_batch(connection: Connection, batch_id: str, now: datetime, actor: str
 def resume_batch(connection: Connection, batch_id: str, now: datetime, actor: str) -> None:
     """paused → running, the pending items staggered from now. Raises StateError.
 
-    Where all of a trial was sent, the rest is held no longer.
+    Where all of a trial was sent, the rest is held no longer. Failures are counted anew.
     """
     batch = find_batch(connection, batch_id)
     if batch.status == BatchStatus.PENDING:
@@ -54,15 +54,16 @@ def resume_batch(connection: Connection, batch_id: str, now: datetime, actor: st
     check_batch_move(BatchStatus(batch.status), BatchStatus.RUNNING)
     moved = stagger_from(connection, batch, now)
     trial = batch.trial if batch.trial and next_tried(connection, batch) is not None else 0
-    values = {"status": BatchStatus.RUNNING, "reason": "", "revision": batch.revision + 1, "trial": trial}
+    values: dict[str, Any] = {
+        "status": BatchStatus.RUNNING,
+        "reason": "",
+        "revision": batch.revision + 1,
+        "trial": trial,
+        "failed_before": batch.x_failed,
+        "ended_before": batch.x_failed + batch.x_succeeded,
+    }
     shift(connection, batch_id, Counter(), **values)
     log(connection, batch_id, now, actor, "resumed", f"{moved:,} pending rows have new times, from now on.")
-
-
-def stagger_from(connection: Connection, batch: Row[Any], now: datetime) -> int:
-    """Stagger the pending items anew, from now or the moment the rate rule allows; returns how many moved."""
-    pace = Pace(max_concurrent=batch.max_concurrent, batch_interval=batch.batch_interval)
-    return _restagger(connection, batch.id, pace, max(now, batch.gate_at or now))
 
 
 def cancel_batch(connection: Connection, batch_id: str, now: datetime, actor: str) -> None:
@@ -124,6 +125,9 @@ def find_slots(
         taken.subtract(connection.scalars(select(items.c.execute_at).where(pending, items.c.position.in_(some))))
     others = sorted((time, count) for time, count in taken.items() if count > 0)
     times = free_slots(len(change.done), earliest, others, pace)
+    hours = flow_of(batch.flow).working_hours
+    if hours is not None:
+        times = [hours.next_open(time) for time in times]
     return list(zip(change.done, times, strict=True)), ItemChange(not_done=change.not_done)
 
 
@@ -201,29 +205,3 @@ _MOVE = (
     .where(items.c.batch_id == bindparam("b_batch"), items.c.position == bindparam("b_item"))
     .values(execute_at=bindparam("b_due"), by_hand=True)
 )
-
-
-def _restagger(connection: Connection, batch_id: str, pace: Pace, now: datetime) -> int:
-    """Give pending items new times from `now`, as `core.schedule.restagger` says; returns how many moved.
-
-    What the user set by hand and lies ahead stays.
-    """
-    moving = and_(
-        items.c.batch_id == batch_id,
-        items.c.status == ItemStatus.PENDING,
-        (items.c.by_hand.is_(False)) | (items.c.execute_at <= now),
-    )
-    ranked = (
-        select(
-            items.c.position,
-            (func.row_number().over(order_by=(items.c.execute_at, items.c.position)) - 1).label("rank"),
-        )
-        .where(moving)
-        .subquery()
-    )
-    interval = pace.interval // timedelta(microseconds=1)
-    return connection.execute(
-        update(items)
-        .where(items.c.batch_id == batch_id, items.c.position == ranked.c.position)
-        .values(execute_at=microseconds(now) + ranked.c.rank // pace.max_concurrent * interval, by_hand=False)
-    ).rowcount

@@ -14,8 +14,10 @@ from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.profile import ProfileRef
 from batchkit.core.record import NewBatch
 from batchkit.core.request import NewItem
-from batchkit.core.schedule import Pace
+from batchkit.io.family import check_again
+from batchkit.io.ledger import log
 from batchkit.io.schema import batches, events, inputs, items, left_out
+from batchkit.io.staggering import due_times
 
 __all__ = ["add_items", "add_left_out", "begin_batch", "delete_unfinished", "publish_batch"]
 
@@ -40,7 +42,11 @@ def begin_batch(connection: Connection, batch_id: str, new: NewBatch, now: datet
             max_concurrent=new.pace.max_concurrent,
             batch_interval=new.pace.batch_interval,
             trial=new.trial,
+            flow=_json(new.flow.to_dict()) if new.flow.to_dict() else None,
             default_profile=_profile(new.default_profile),
+            pool=None if new.pool is None else _json(asdict(new.pool)),
+            parent=new.parent,
+            origin=new.origin,
             columns=_json(new.columns),
             mapping=_json(dict(new.mapping)),
             source=new.source,
@@ -64,15 +70,13 @@ def begin_batch(connection: Connection, batch_id: str, new: NewBatch, now: datet
 def add_items(
     connection: Connection, batch_id: str, new: Sequence[NewItem], labels: Sequence[Any] | None = None
 ) -> None:
-    """Append a chunk of items after those the batch has, due by the specification's formula.
+    """Append a chunk of items after those the batch has, due as `staggering.due_times` says.
 
-    Those of a trial are due at once, whatever the start time.
     labels: of the rows in a DataFrame's index, one an item.
     """
     batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
     first: int = batch.total
-    pace = Pace(max_concurrent=batch.max_concurrent, batch_interval=batch.batch_interval)
-    tried = min(batch.start_at, batch.created_at)
+    earliest = [item.not_before for item in new]
     connection.execute(
         insert(items),
         [
@@ -80,13 +84,13 @@ def add_items(
                 "batch_id": batch_id,
                 "position": position,
                 "status": ItemStatus.PENDING,
-                "execute_at": (tried if position < batch.trial else batch.start_at)
-                + position // pace.max_concurrent * pace.interval,
+                "execute_at": due,
+                "not_before": earliest[position - first],
                 "by_hand": False,
                 "attempt": 0,
                 "error": "",
             }
-            for position in range(first, first + len(new))
+            for position, due in enumerate(due_times(batch, first, earliest), first)
         ],
     )
     connection.execute(
@@ -123,9 +127,15 @@ def add_left_out(
     _count(connection, batch_id, left_out=len(rows))
 
 
-def publish_batch(connection: Connection, batch_id: str, actor: str, now: datetime) -> None:
-    """Make the batch visible: running if its start time has come, else pending."""
+def publish_batch(connection: Connection, batch_id: str, actor: str, now: datetime, forced: bool = False) -> None:
+    """Make the batch visible: running if its start time has come, else pending.
+
+    forced: of a batch that runs rows again, those that succeeded or still run may be among them. Raises StateError
+    for a row that may not be run again.
+    """
     row = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
+    if row.origin is not None:
+        check_again(connection, row, forced=forced)
     running = row.start_at <= now or row.trial > 0
     status = BatchStatus.RUNNING if running else BatchStatus.PENDING
     connection.execute(
@@ -137,15 +147,19 @@ def publish_batch(connection: Connection, batch_id: str, actor: str, now: dateti
     dropped = f", {row.left_out:,} invalid ones left out" if row.left_out else ""
     when = "running at once" if running else f"to start at {row.start_at:%Y-%m-%d %H:%M:%S} UTC"
     tried = f"; the first {row.trial:,} are tried before the rest" if row.trial else ""
+    again = f", again from batch {row.parent}" if row.parent else ""
     connection.execute(
         insert(events).values(
             batch_id=batch_id,
             at=now,
             actor=actor,
             kind="created",
-            message=f"Created for {row.agent_name} with {rows}{dropped}, {when}{tried}.",
+            message=f"Created for {row.agent_name} with {rows}{again}{dropped}, {when}{tried}.",
         )
     )
+    if row.parent is not None and connection.scalar(select(batches.c.id).where(batches.c.id == row.parent)):
+        said = f"{row.total:,} rows are run again as batch {batch_id} ({row.name})."
+        log(connection, row.parent, now, actor, "rerun", said)
 
 
 def delete_unfinished(connection: Connection, now: datetime, batch_id: str | None = None) -> None:

@@ -7,24 +7,21 @@ reversible: `restore` takes one quote away from exactly the cells that `neutrali
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
 import os
 import re
-import secrets
-import stat
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from typing import IO, cast
 
 import pandas as pd
 
-from batchkit.errors import ExportError
 from batchkit.io.frames import cell_texts
+from batchkit.io.replacing import replace_file
 
-__all__ = ["neutralize", "restore", "write_csv"]
+__all__ = ["json_for_objects", "neutralize", "restore", "write_csv"]
 
 _ROWS_AT_ONCE = 20_000
 
@@ -69,62 +66,13 @@ def write_csv(
     if index:
         frame = frame.reset_index(allow_duplicates=True)
     if isinstance(path_or_buffer, (str, os.PathLike)):
-        _replace(os.path.expanduser(os.fspath(path_or_buffer)), frame)
+        replace_file(path_or_buffer, lambda file: _write_bytes(frame, file))
     elif hasattr(path_or_buffer, "encoding"):
         text = cast("IO[str]", path_or_buffer)
         for piece in _pieces(frame):
             text.write(piece)
     else:
         _write_bytes(frame, cast("IO[bytes]", path_or_buffer))
-
-
-def _replace(path: str, frame: pd.DataFrame) -> None:
-    """Write beside `path` and move into place; on failure the old file stays and nothing of the new one does."""
-    if "\0" in path:
-        raise ExportError(f"{path!r} is no file name: it contains a NUL character.")
-    final = os.path.realpath(path)
-    temporary = os.path.join(os.path.dirname(final), f".batchkit-{secrets.token_hex(8)}.tmp")
-    try:
-        permissions = _permissions(final)
-        with open(temporary, "xb") as file:
-            _write_bytes(frame, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if permissions is not None:
-            os.chmod(temporary, permissions)
-        os.replace(temporary, final)
-    except BaseException as exc:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(exc, OSError):
-            raise ExportError(_refusal(path, exc)) from exc
-        raise
-
-
-def _permissions(path: str) -> int | None:
-    """Those of the file to be replaced, None if there is none. Raises OSError if it must not be."""
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return None
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError
-    if not stat.S_ISREG(mode):
-        raise OSError("it is not a regular file")
-    if not os.access(path, os.W_OK):
-        raise PermissionError
-    return stat.S_IMODE(mode)
-
-
-def _refusal(path: str, error: OSError) -> str:
-    match error:
-        case IsADirectoryError():
-            return f"{path!r} is a folder. Give the name of a file in it."
-        case FileNotFoundError() | NotADirectoryError():
-            return f"{path!r} cannot be written: there is no folder {os.path.dirname(path)!r}. Create it first."
-        case PermissionError():
-            return f"{path!r} cannot be written: permission denied. Choose another folder or name."
-    return f"{path!r} cannot be written: {error.strerror or error}."
 
 
 def _write_bytes(frame: pd.DataFrame, buffer: IO[bytes]) -> None:
@@ -139,11 +87,11 @@ def _pieces(frame: pd.DataFrame) -> Iterator[str]:
     yield _lines([[neutralize(str(name)) for name in frame.columns]])
     for start in range(0, len(frame), _ROWS_AT_ONCE):
         rows = frame.iloc[start : start + _ROWS_AT_ONCE]
-        columns = [list(map(neutralize, cell_texts(_json_for_objects(rows.iloc[:, i])))) for i in range(rows.shape[1])]
+        columns = [list(map(neutralize, cell_texts(json_for_objects(rows.iloc[:, i])))) for i in range(rows.shape[1])]
         yield _lines(zip(*columns, strict=True))
 
 
-def _json_for_objects(column: pd.Series) -> pd.Series:
+def json_for_objects(column: pd.Series) -> pd.Series:
     """The column with what a target returned as an object or a list written as JSON, which others can read."""
     if column.dtype != object or not column.map(lambda cell: isinstance(cell, dict | list)).any():
         return column

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, update
 
+from batchkit.io.notices import post
 from batchkit.io.schema import batches, events
 
 __all__ = ["log", "log_items", "shift"]
@@ -17,10 +18,12 @@ __all__ = ["log", "log_items", "shift"]
 def log(
     connection: Connection, batch_id: str, at: datetime, actor: str, kind: str, message: str, item: int | None = None
 ) -> None:
-    """Append one line to the batch's log."""
+    """Append one line to the batch's log, and tell those who want to be told of it."""
     connection.execute(
         insert(events).values(batch_id=batch_id, at=at, actor=actor, kind=kind, message=message, position=item)
     )
+    if item is None:
+        post(connection, batch_id, at, actor, kind, message)
 
 
 def log_items(

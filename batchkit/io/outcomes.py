@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, select, update
 
-from batchkit.core.execution import Execution, ExecutionStatus
+from batchkit.core.execution import LOST, Execution, ExecutionOutcome, ExecutionStatus
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.outcome import Refused, Triggered, Unclear
 from batchkit.core.record import ItemOutcome
@@ -35,7 +36,11 @@ _EXECUTION: dict[str, Any] = {
     "x_started": bindparam("b_started"),
     "x_finished": bindparam("b_finished"),
 }
-_NOTE = update(items).where(_item).values(**_EXECUTION)
+_NOTE = (
+    update(items)
+    .where(_item)
+    .values(**_EXECUTION, x_heard=bindparam("b_heard"), x_timed_out=bindparam("b_timed_out"))
+)
 _TRIGGERED: dict[str, Any] = {
     "status": ItemStatus.TRIGGERED,
     "triggered_at": bindparam("b_at"),
@@ -116,25 +121,67 @@ def _log_settled(connection: Connection, batch: Row[Any], outcome: ItemOutcome, 
         log(connection, batch.id, outcome.at, "batchkit", "settled", said, outcome.item)
 
 
-def note_executions(connection: Connection, batch_id: str, seen: Sequence[tuple[int, Execution]]) -> int:
-    """Write down what the target says of triggered items' executions; returns how many changed. Never backwards."""
+def note_executions(
+    connection: Connection,
+    batch_id: str,
+    seen: Sequence[tuple[int, Execution]],
+    *,
+    heard: Mapping[int, datetime] | None = None,
+) -> int:
+    """Write down what became of triggered items' executions; returns how many changed. Never backwards.
+
+    heard: where webhooks told it, by item when they were sent. Of an end that only a webhook told, the target itself
+    still tells the details.
+    """
     query = select(items).where(items.c.batch_id == batch_id, items.c.position.in_([item for item, _ in seen]))
     current = {row.position: row for row in connection.execute(query)}
     changes: list[dict[str, Any]] = []
     moves: Counter[str] = Counter()
     for item, execution in seen:
         row = current.get(item)
-        if row is None or row.execution_id != execution.id or row.x_status in _TERMINAL:
+        if row is None or row.execution_id != execution.id:
             continue
-        if row.x_status == execution.status and (row.x_url or "") == execution.url:
+        ended = execution.status.terminal
+        if row.x_status in _TERMINAL and row.x_error == LOST and ended and execution.error != LOST:
+            pass
+        elif row.x_status in _TERMINAL:
+            if heard is not None or row.x_heard is None or not ended:
+                continue
+            execution = _completed(execution, row)
+            moves["x_partial"] -= 1
+        elif heard is None and row.x_status == execution.status and (row.x_url or "") == execution.url:
             continue
-        changes.append({"b_batch": batch_id, "b_position": item} | _execution_values(execution))
-        moves[f"x_{Execution(id='', status=ExecutionStatus(row.x_status)).standing}"] -= 1
+        elif heard is not None and ended:
+            moves["x_partial"] += 1
+        last = heard[item] if heard is not None else None if ended else row.x_heard
+        late = row.x_timed_out and not ended
+        key = {"b_batch": batch_id, "b_position": item, "b_heard": last, "b_timed_out": late}
+        changes.append(key | _execution_values(execution))
+        moves["x_timed_out"] -= row.x_timed_out and ended
+        moves[f"x_{_known(row).standing}"] -= 1
         moves[f"x_{execution.standing}"] += 1
     if changes:
         connection.execute(_NOTE, changes)
         shift(connection, batch_id, moves)
     return len(changes)
+
+
+def _completed(execution: Execution, row: Row[Any]) -> Execution:
+    """What the target says of an execution's end, with what only a webhook said of it."""
+    return replace(
+        execution,
+        outcome=execution.outcome or _known(row).outcome,
+        reasoning=execution.reasoning or row.x_reasoning or "",
+        result=json.loads(row.x_result) if execution.result is None and row.x_result else execution.result,
+        error=execution.error or row.x_error or "",
+        url=execution.url or row.x_url or "",
+    )
+
+
+def _known(row: Row[Any]) -> Execution:
+    """As much of the item's execution as says where it was counted."""
+    outcome = None if row.x_outcome is None else ExecutionOutcome(row.x_outcome)
+    return Execution(id="", status=ExecutionStatus(row.x_status), outcome=outcome)
 
 
 def _still_open(status: str, outcome: ItemOutcome) -> bool:

@@ -11,16 +11,18 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, func, or_, sele
 
 from batchkit.core.execution import Execution, ExecutionOutcome, ExecutionStatus
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
-from batchkit.core.profile import ProfileRef
+from batchkit.core.profile import PinnedPool, ProfileRef
 from batchkit.core.progress import ExecutionCounts, Progress
-from batchkit.core.record import BatchRecord, Event, ItemRecord
+from batchkit.core.record import BatchRecord, Event, ItemRecord, Unread
 from batchkit.core.schedule import Pace
 from batchkit.core.target import TargetInfo
 from batchkit.errors import NotFoundError
 from batchkit.io.schema import batches, events, inputs, items, left_out
+from batchkit.io.staggering import flow_of
 
 __all__ = [
     "batch_of",
+    "execution_of",
     "find_batch",
     "next_tried",
     "read_batch",
@@ -33,6 +35,8 @@ __all__ = [
     "read_left_out",
     "read_open_executions",
     "read_same_file",
+    "read_triggered_since",
+    "read_unread_executions",
 ]
 
 _ITEM_COLUMNS = (items, inputs.c.row, inputs.c.line)
@@ -50,6 +54,10 @@ _TRIED_DUE = select(items.c.execute_at).where(
     items.c.batch_id == bindparam("b_id"),
     items.c.status == ItemStatus.PENDING,
     items.c.position < bindparam("b_trial"),
+)
+# Of an end that a webhook told, the details are still to be told.
+_UNTOLD = or_(
+    items.c.x_status.not_in([status for status in ExecutionStatus if status.terminal]), items.c.x_heard.is_not(None)
 )
 
 
@@ -75,6 +83,7 @@ def batch_of(connection: Connection, row: Row[Any], boot: tuple[str, float]) -> 
         succeeded=row.x_succeeded,
         failed=row.x_failed,
         cancelled=row.x_cancelled,
+        timed_out=row.x_timed_out,
     )
     boot_id, seconds = boot
     return BatchRecord(
@@ -105,7 +114,13 @@ def batch_of(connection: Connection, row: Row[Any], boot: tuple[str, float]) -> 
         epoch=row.epoch,
         runner=row.runner,
         trial=row.trial,
+        flow=flow_of(row.flow),
         archived=row.archived,
+        pool=None if row.pool is None else PinnedPool.from_dict(json.loads(row.pool)),
+        parent=row.parent,
+        origin=row.origin,
+        partial=row.x_partial,
+        heard_at=row.heard_at,
         runner_alive=bool(row.runner) and row.lease_boot == boot_id and row.lease_expires > seconds,
     )
 
@@ -206,11 +221,14 @@ def item_of(row: Row[Any]) -> ItemRecord:
         triggered_at=row.triggered_at,
         settle_at=row.settle_at,
         error=row.error,
-        execution=_execution_of(row),
+        execution=execution_of(row),
+        not_before=row.not_before,
+        timed_out=row.x_timed_out,
     )
 
 
-def _execution_of(row: Row[Any]) -> Execution | None:
+def execution_of(row: Row[Any]) -> Execution | None:
+    """The execution of the item in `row`, None before it is known."""
     if row.execution_id is None:
         return None
     return Execution(
@@ -262,23 +280,40 @@ def read_events(
 
 
 def read_earliest_open(connection: Connection, batch_id: str) -> datetime | None:
-    """When the oldest execution that has not finished was triggered; None: all have finished."""
-    done = [status for status in ExecutionStatus if status.terminal]
+    """When the oldest execution was triggered of which the target has not told the end; None: it told all."""
     query = select(func.min(items.c.triggered_at)).where(
-        items.c.batch_id == batch_id, items.c.status == ItemStatus.TRIGGERED, items.c.x_status.not_in(done)
+        items.c.batch_id == batch_id, items.c.status == ItemStatus.TRIGGERED, _UNTOLD
     )
     earliest: datetime | None = connection.scalar(query)
     return earliest
 
 
+def read_unread_executions(connection: Connection, batch_id: str) -> list[Unread]:
+    """All executions of whose end the target has not told, in row order."""
+    query = select(items.c.position, items.c.execution_id, items.c.triggered_at, items.c.x_created).where(
+        items.c.batch_id == batch_id, items.c.status == ItemStatus.TRIGGERED, _UNTOLD
+    )
+    return [
+        Unread(item=row.position, execution_id=row.execution_id, triggered_at=row.triggered_at, created_at=row.x_created)
+        for row in connection.execute(query.order_by(items.c.position))
+    ]
+
+
+def read_triggered_since(connection: Connection, batch_id: str, since: datetime) -> int:
+    """How many items were triggered at or after that moment."""
+    query = select(func.count()).where(
+        items.c.batch_id == batch_id, items.c.status == ItemStatus.TRIGGERED, items.c.triggered_at >= since
+    )
+    return connection.scalar(query) or 0
+
+
 def read_open_executions(connection: Connection, batch_id: str, after: int, limit: int) -> list[tuple[int, str]]:
-    """The next items after `after` whose execution has not finished, each with the execution's id."""
-    done = [status for status in ExecutionStatus if status.terminal]
+    """The next items after `after` of whose execution the target has not told the end, each with its id."""
     query = select(items.c.position, items.c.execution_id).where(
         items.c.batch_id == batch_id,
         items.c.position > after,
         items.c.status == ItemStatus.TRIGGERED,
-        items.c.x_status.not_in(done),
+        _UNTOLD,
     )
     return [(row.position, row.execution_id) for row in connection.execute(query.order_by("position").limit(limit))]
 

@@ -35,16 +35,21 @@ from batchkit.core.lifecycle import ItemStatus
 from batchkit.errors import StoreError
 
 __all__ = [
+    "IN_USE",
     "SCHEMA_VERSION",
     "Instant",
     "batches",
     "events",
+    "heard",
     "inputs",
     "items",
     "left_out",
     "mappings",
     "microseconds",
     "migrate",
+    "notices",
+    "profile_uses",
+    "sinks",
 ]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -90,8 +95,18 @@ batches = Table(
     Column("batch_interval", Float, nullable=False),
     #: so many rows are tried first, the rest is held until the batch is resumed; 0: none
     Column("trial", Integer, nullable=False, server_default="0"),
+    #: Flow as JSON; NULL: none of its limits
+    Column("flow", Text),
+    #: how many executions had failed, and ended, when it was last resumed: the failure threshold counts from there
+    Column("failed_before", Integer, nullable=False, server_default="0"),
+    Column("ended_before", Integer, nullable=False, server_default="0"),
     #: ProfileRef as JSON
     Column("default_profile", Text),
+    #: PinnedPool as JSON, where batchkit picks the profile of rows that name none
+    Column("pool", Text),
+    #: the batch whose rows it runs again, and the first of all these; NULL: it runs rows of its own
+    Column("parent", String(32)),
+    Column("origin", String(32)),
     #: JSON list of the file's column names
     Column("columns", Text, nullable=False),
     #: Mapping as JSON
@@ -104,6 +119,10 @@ batches = Table(
     Column("start_at", Instant, nullable=False),
     Column("started_at", Instant),
     Column("finished_at", Instant),
+    #: when every outcome was known
+    Column("known_at", Instant),
+    #: when the last webhook about one of its executions came
+    Column("heard_at", Instant),
     Column("reason", Text, nullable=False),
     #: put away by its user, and not listed unless asked for
     Column("archived", Boolean, nullable=False, server_default="0"),
@@ -122,6 +141,10 @@ batches = Table(
         Column(f"x_{kind}", Integer, nullable=False)
         for kind in ("running", "waiting", "succeeded", "failed", "cancelled")
     ),
+    #: executions not finished and past the batch's item deadline; counted among x_running or x_waiting, too
+    Column("x_timed_out", Integer, nullable=False, server_default="0"),
+    #: executions whose end a webhook told, and whose details the target has not told yet
+    Column("x_partial", Integer, nullable=False, server_default="0"),
     Index("batch_newest", "created_at"),
 )
 
@@ -137,7 +160,11 @@ items = Table(
     Column("intent_at", Instant),
     Column("triggered_at", Instant),
     Column("settle_at", Instant),
+    #: the row's own: not due before this
+    Column("not_before", Instant),
     Column("error", Text, nullable=False),
+    #: of the profile the last attempt used; NULL: none, or the target picks it
+    Column("profile_id", Text),
     Column("execution_id", Text),
     Column("x_status", String(24)),
     Column("x_outcome", String(8)),
@@ -150,6 +177,10 @@ items = Table(
     Column("x_created", Instant),
     Column("x_started", Instant),
     Column("x_finished", Instant),
+    #: not finished and past the batch's item deadline
+    Column("x_timed_out", Boolean, nullable=False, server_default="0"),
+    #: the sender's time of the newest webhook that was applied; NULL again once the target told all of the end
+    Column("x_heard", Instant),
     sqlite_with_rowid=False,
 )
 Index(
@@ -161,6 +192,16 @@ Index(
     postgresql_where=items.c.status == "pending",
 )
 Index("item_by_status", items.c.batch_id, items.c.status, items.c.position)
+#: the condition of an item whose execution holds a profile; queries repeat it word for word, to use the index
+IN_USE = text(
+    "profile_id IS NOT NULL AND status IN ('triggering', 'in_doubt', 'triggered') "
+    "AND (x_status IS NULL OR x_status NOT IN ('completed', 'failed', 'cancelled'))"
+)
+_in_use = Index("item_in_use", items.c.profile_id, sqlite_where=IN_USE, postgresql_where=IN_USE)
+_by_pool = Index(
+    "batch_by_pool", batches.c.id, sqlite_where=text("pool IS NOT NULL"), postgresql_where=text("pool IS NOT NULL")
+)
+_by_origin = Index("batch_by_origin", batches.c.origin)
 _by_time = Index("item_by_time", items.c.batch_id, items.c.execute_at, items.c.position)
 
 inputs = Table(
@@ -215,6 +256,59 @@ mappings = Table(
     Column("saved_at", Instant, nullable=False),
 )
 
+heard = Table(
+    "webhook_event",
+    metadata,
+    Column("event_id", String(200), primary_key=True),
+    Column("heard_at", Instant, nullable=False),
+    #: of an event that waits for its execution to become known
+    Column("execution_id", Text),
+    #: what it said, as JSON; NULL: it was applied
+    Column("kept", Text),
+    sqlite_with_rowid=False,
+)
+Index(
+    "webhook_event_kept",
+    heard.c.execution_id,
+    sqlite_where=heard.c.kept.is_not(None),
+    postgresql_where=heard.c.kept.is_not(None),
+)
+
+sinks = Table(
+    "notice_sink",
+    metadata,
+    #: a fingerprint: the address itself may be confidential
+    Column("id", String(64), primary_key=True),
+    Column("since", Instant, nullable=False),
+)
+
+notices = Table(
+    "notice",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("sink", String(64), nullable=False),
+    Column("batch_id", String(32), nullable=False),
+    Column("kind", String(24), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    #: not tried before this
+    Column("due_at", Instant, nullable=False),
+    Column("tries", Integer, nullable=False),
+    #: what is sent, the same with every try; NULL: not tried yet
+    Column("body", Text),
+    Index("notice_due", "sink", "due_at"),
+)
+
+profile_uses = Table(
+    "profile_use",
+    metadata,
+    #: `TargetInfo.identity`
+    Column("target", Text, primary_key=True),
+    Column("profile_id", Text, primary_key=True),
+    #: when it was last given to a row
+    Column("used_at", Instant, nullable=False),
+)
+
 _versions = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))
 
 
@@ -235,15 +329,56 @@ def _add_archived(connection: Connection) -> None:
     _by_time.create(connection, checkfirst=True)
 
 
-def _add_column(connection: Connection, definition: str) -> None:
-    """Add a column to `batch`, unless the first step has just made the table as it is today."""
-    present = {column["name"] for column in inspect(connection).get_columns(batches.name)}
+def _add_webhooks(connection: Connection) -> None:
+    for definition in ("known_at BIGINT", "heard_at BIGINT", "x_partial INTEGER NOT NULL DEFAULT 0"):
+        _add_column(connection, definition)
+    _add_column(connection, "x_heard BIGINT", items)
+    heard.create(connection, checkfirst=True)
+    # What was done before is not told of as if it were news.
+    done = batches.c.status.in_(("completed", "cancelled")) & (batches.c.x_running + batches.c.x_waiting == 0)
+    connection.execute(update(batches).where(done).values(known_at=batches.c.finished_at))
+
+
+def _add_notices(connection: Connection) -> None:
+    for table in (sinks, notices):
+        table.create(connection, checkfirst=True)
+
+
+def _add_reruns_and_pools(connection: Connection) -> None:
+    for definition in ("pool TEXT", "parent VARCHAR(32)", "origin VARCHAR(32)"):
+        _add_column(connection, definition)
+    _add_column(connection, "profile_id TEXT", items)
+    profile_uses.create(connection, checkfirst=True)
+    for index in (_in_use, _by_pool, _by_origin):
+        index.create(connection, checkfirst=True)
+
+
+def _add_flow(connection: Connection) -> None:
+    counts = [f"{name} INTEGER NOT NULL DEFAULT 0" for name in ("failed_before", "ended_before", "x_timed_out")]
+    for definition in ("flow TEXT", *counts):
+        _add_column(connection, definition)
+    for definition in ("not_before BIGINT", "x_timed_out BOOLEAN NOT NULL DEFAULT 0"):
+        _add_column(connection, definition, items)
+
+
+def _add_column(connection: Connection, definition: str, table: Table = batches) -> None:
+    """Add a column, unless the first step has just made the table as it is today."""
+    present = {column["name"] for column in inspect(connection).get_columns(table.name)}
     if definition.partition(" ")[0] not in present:
-        connection.execute(text(f"ALTER TABLE {batches.name} ADD COLUMN {definition}"))
+        connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
 
 
 #: step i brings a store from version i to i + 1
-_STEPS: tuple[Callable[[Connection], Any], ...] = (_first, _add_trial, _add_clock_offset, _add_archived)
+_STEPS: tuple[Callable[[Connection], Any], ...] = (
+    _first,
+    _add_trial,
+    _add_clock_offset,
+    _add_archived,
+    _add_webhooks,
+    _add_notices,
+    _add_reruns_and_pools,
+    _add_flow,
+)
 SCHEMA_VERSION = len(_STEPS)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Mapping as MappingLike
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,9 @@ from typing import Any, Literal
 from sqlalchemy import Connection, delete, insert, select
 
 from batchkit.core.execution import Execution
+from batchkit.core.heard import Heard, Hearing
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
+from batchkit.core.limits import Limits
 from batchkit.core.listing import ItemQuery, Overview
 from batchkit.core.ports import Clock
 from batchkit.core.record import (
@@ -25,14 +27,31 @@ from batchkit.core.record import (
     Lease,
     NewBatch,
     Tick,
+    Unread,
     merged,
 )
 from batchkit.core.request import NewItem
-from batchkit.io import commands, creation, deletion, leases, listing, outcomes, reading, visit
+from batchkit.core.rerun import Standing
+from batchkit.io import (
+    commands,
+    creation,
+    deadlines,
+    deletion,
+    family,
+    leases,
+    listing,
+    outcomes,
+    reading,
+    visit,
+    webhook_events,
+)
 from batchkit.io.clock_changes import realigned
 from batchkit.io.database import Database
+from batchkit.io.finish import note_finish
 from batchkit.io.ledger import log
+from batchkit.io.limits import change_limits
 from batchkit.io.schema import mappings
+from batchkit.io.staggering import stagger_from
 
 __all__ = ["SqlStore"]
 
@@ -83,9 +102,9 @@ class SqlStore:
         """Append rows the policy "drop" left out."""
         await self._database.write(creation.add_left_out, batch_id, rows)
 
-    async def publish(self, batch_id: str, actor: str) -> BatchRecord:
+    async def publish(self, batch_id: str, actor: str, *, forced: bool = False) -> BatchRecord:
         """Make the batch visible."""
-        return await self._command(creation.publish_batch, batch_id, actor, self._clock.now())
+        return await self._command(creation.publish_batch, batch_id, actor, self._clock.now(), forced)
 
     async def abandon(self, batch_id: str) -> None:
         """Remove a batch that was begun and not published."""
@@ -168,6 +187,14 @@ class SqlStore:
         """What was read from the file for one item."""
         return await self._database.read(listing.read_input, batch_id, item)
 
+    async def family(self, batch_id: str) -> list[BatchRecord]:
+        """The batches that run rows of one file, oldest first."""
+        return await self._database.read(family.read_family, batch_id, self._clock.boot())
+
+    async def standings(self, batch_id: str) -> dict[int, list[Standing]]:
+        """Where each row of the batch's family stands, by row."""
+        return await self._database.read(family.read_standings, batch_id)
+
     async def left_out(self, batch_id: str) -> list[tuple[int, int | None, list[str], str]]:
         """The rows the policy left out."""
         return await self._database.read(reading.read_left_out, batch_id)
@@ -196,6 +223,16 @@ class SqlStore:
         """To cancelled, with all that is pending."""
         return await self._command(commands.cancel_batch, batch_id, self._clock.now(), actor)
 
+    async def change_limits(self, batch_id: str, limits: Limits, actor: str) -> BatchRecord:
+        """Give the batch other limits, and its pending items new times where the pace is another."""
+        now, boot = self._clock.now(), self._clock.boot()
+
+        def work(connection: Connection, batch_id: str) -> None:
+            batch = realigned(connection, reading.find_batch(connection, batch_id), now, boot)
+            change_limits(connection, batch, limits, now, actor)
+
+        return await self._command(work, batch_id)
+
     async def archive(self, batch_id: str, actor: str, *, archived: bool) -> BatchRecord:
         """Put a batch that has ended away, or bring it back."""
         return await self._command(deletion.archive_batch, batch_id, self._clock.now(), actor, archived)
@@ -213,7 +250,15 @@ class SqlStore:
         now = self._clock.now()
         return await self._in_pieces(commands.cancel_items, batch_id, ids, now, actor)
 
-    async def reschedule_items(self, batch_id: str, ids: Sequence[int], at: datetime, actor: str) -> ItemChange:
+    async def reschedule_items(
+        self,
+        batch_id: str,
+        ids: Sequence[int],
+        at: datetime,
+        actor: str,
+        *,
+        progress: Callable[[int], object] | None = None,
+    ) -> ItemChange:
         """Move pending items to the first free slots at or after `at`; many in several transactions."""
         now = self._clock.now()
         if len(ids) <= _PIECE:
@@ -224,7 +269,9 @@ class SqlStore:
 
             return await self._database.write(work)
         moves, left = await self._database.read(commands.find_slots, batch_id, ids, at, now)
-        return merged([left, await self._in_pieces(commands.move_items, batch_id, moves, now, actor)])
+        return merged(
+            [left, await self._in_pieces(commands.move_items, batch_id, moves, now, actor, progress=progress)]
+        )
 
     async def settle_items(
         self, batch_id: str, ids: Sequence[int], choice: Literal["retry", "skip"], actor: str
@@ -265,6 +312,7 @@ class SqlStore:
         gate: datetime | None = None,
         pause: str = "",
         reason: str | None = None,
+        revision: int | None = None,
     ) -> Tick:
         """One visit of the runner; see `core.ports.Store.tick`."""
         now, boot = self._clock.now(), self._clock.boot()
@@ -283,6 +331,7 @@ class SqlStore:
             gate=gate,
             pause=pause,
             reason=reason,
+            revision=revision,
         )
 
     async def disclaim(self, lease: Lease, known: Collection[int]) -> int:
@@ -296,11 +345,45 @@ class SqlStore:
 
     async def note(self, batch_id: str, seen: Sequence[tuple[int, Execution]]) -> int:
         """Write down what became of executions."""
-        return await self._database.write(outcomes.note_executions, batch_id, seen) if seen else 0
+        now = self._clock.now()
+
+        def work(connection: Connection) -> int:
+            changed = outcomes.note_executions(connection, batch_id, seen)
+            note_finish(connection, batch_id, now)
+            return changed
+
+        return await self._database.write(work) if seen else 0
+
+    async def hear(self, news: Sequence[Heard]) -> list[Hearing]:
+        """Write down what webhooks tell; returns what was done with each. An event is never applied twice."""
+        return await self._database.write(webhook_events.hear, news, self._clock.now())
 
     async def earliest_open(self, batch_id: str) -> datetime | None:
         """When the oldest execution that has not finished was triggered."""
         return await self._database.read(reading.read_earliest_open, batch_id)
+
+    async def unread_executions(self, batch_id: str) -> list[Unread]:
+        """All executions of whose end the target has not told, in row order."""
+        return await self._database.read(reading.read_unread_executions, batch_id)
+
+    async def triggered_since(self, batch_id: str, since: datetime) -> int:
+        """How many items were triggered at or after that moment."""
+        return await self._database.read(reading.read_triggered_since, batch_id, since)
+
+    async def time_out(self, batch_id: str) -> datetime | None:
+        """Count open executions past the batch's item deadline as timed out; returns when the next one will be."""
+        return await self._database.write(deadlines.time_out, batch_id, self._clock.now())
+
+    async def lose(self, batch_id: str, ids: Sequence[int]) -> int:
+        """Write down that the executions of these items were lost; returns how many."""
+        now = self._clock.now()
+
+        def work(connection: Connection) -> int:
+            changed = deadlines.lose(connection, batch_id, ids, now)
+            note_finish(connection, batch_id, now)
+            return changed
+
+        return await self._database.write(work)
 
     async def open_executions(self, batch_id: str, *, after: int = -1, limit: int) -> list[tuple[int, str]]:
         """The next items after `after` whose execution has not finished, each with the execution's id."""
@@ -318,8 +401,9 @@ class SqlStore:
             batch = reading.find_batch(connection, lease.batch_id)
             if not leases.is_held(batch, lease):
                 return 0
-            moved = commands.stagger_from(connection, batch, now)
-            log(connection, batch.id, now, "batchkit", "restaggered", message)
+            moved = stagger_from(connection, batch, now)
+            if message:
+                log(connection, batch.id, now, "batchkit", "restaggered", message)
             return moved
 
         return await self._database.write(work)
@@ -361,12 +445,22 @@ class SqlStore:
         """Close the file and end the thread; no call may follow."""
         self._database.shutdown()
 
-    async def _in_pieces(self, work: Any, batch_id: str, many: Sequence[Any], *args: Any) -> ItemChange:
+    async def _in_pieces(
+        self,
+        work: Any,
+        batch_id: str,
+        many: Sequence[Any],
+        *args: Any,
+        progress: Callable[[int], object] | None = None,
+    ) -> ItemChange:
         """`work` on so many at a time that others come to write in between."""
-        firsts = range(0, len(many), _PIECE) or [0]
-        return merged(
-            [await self._database.write(work, batch_id, many[first : first + _PIECE], *args) for first in firsts]
-        )
+        changes: list[ItemChange] = []
+        for first in range(0, len(many), _PIECE) or [0]:
+            piece = many[first : first + _PIECE]
+            changes.append(await self._database.write(work, batch_id, piece, *args))
+            if progress is not None:
+                progress(first + len(piece))
+        return merged(changes)
 
     async def _command(self, work: Any, batch_id: str, *args: Any) -> BatchRecord:
         boot = self._clock.boot()

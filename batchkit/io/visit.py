@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping as MappingLike
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -12,21 +13,28 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
 
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
+from batchkit.core.profile import ProfileRef
 from batchkit.core.record import Claim, ItemOutcome, Lease, Tick
 from batchkit.core.request import TriggerRequest
+from batchkit.io.admission import admitted, too_many_failed
 from batchkit.io.clock_changes import change_of_clock, offset_of, realigned
+from batchkit.io.finish import is_news, note_finish
 from batchkit.io.leases import is_held, needs_renewal
 from batchkit.io.ledger import log
 from batchkit.io.outcomes import record_outcomes
+from batchkit.io.pool_claims import choose
 from batchkit.io.reading import batch_of, find_batch, next_tried, profile_of
 from batchkit.io.schema import batches, inputs, items
+from batchkit.io.staggering import flow_of
+from batchkit.io.webhook_events import apply_kept
 
 __all__ = ["look", "visit"]
 
+_JOINED = select(
+    items.c.position, items.c.attempt, inputs.c.row, inputs.c.inputs, inputs.c.metadata, inputs.c.profile
+).join(inputs, and_(inputs.c.batch_id == items.c.batch_id, inputs.c.position == items.c.position))
 _DUE = (
-    select(items.c.position, items.c.attempt, inputs.c.row, inputs.c.inputs, inputs.c.metadata, inputs.c.profile)
-    .join(inputs, and_(inputs.c.batch_id == items.c.batch_id, inputs.c.position == items.c.position))
-    .where(
+    _JOINED.where(
         items.c.batch_id == bindparam("b_batch"),
         items.c.status == ItemStatus.PENDING,
         items.c.execute_at <= bindparam("b_until"),
@@ -36,10 +44,18 @@ _DUE = (
     .with_for_update(skip_locked=True, of=items)
 )
 _DUE_TRIED = _DUE.where(items.c.position < bindparam("b_trial"))
+_THESE = _JOINED.where(
+    items.c.batch_id == bindparam("b_batch"), items.c.position.in_(bindparam("b_positions", expanding=True))
+).order_by(items.c.execute_at, items.c.position)
 _CLAIM = (
     update(items)
     .where(items.c.batch_id == bindparam("b_batch"), items.c.position.in_(bindparam("b_positions", expanding=True)))
-    .values(status=ItemStatus.TRIGGERING, attempt=items.c.attempt + 1, intent_at=bindparam("b_now"))
+    .values(
+        status=ItemStatus.TRIGGERING,
+        attempt=items.c.attempt + 1,
+        intent_at=bindparam("b_now"),
+        profile_id=bindparam("b_profile"),
+    )
 )
 _NEXT_SETTLE = select(func.min(items.c.settle_at)).where(
     items.c.batch_id == bindparam("b_batch"), items.c.status == ItemStatus.IN_DOUBT
@@ -70,6 +86,7 @@ def visit(
     gate: datetime | None,
     pause: str,
     reason: str | None,
+    revision: int | None,
 ) -> Tick:
     """Record, pause, start, claim and complete as `core.ports.Store.tick` says."""
     before = find_batch(connection, lease.batch_id)
@@ -78,19 +95,25 @@ def visit(
         before = realigned(connection, before, now, boot)
         outcomes = [_settled_from(outcome, now) for outcome in outcomes]
     moves = record_outcomes(connection, before, outcomes) if outcomes else Counter()
+    if outcomes:
+        apply_kept(connection, before.id, outcomes)
     values: dict[str, Any] = {}
     claims: list[Claim] = []
+    waiting = ""
     if is_held(before, lease):
         tried = _trial_is_over(connection, before, moves)
         if tried and not pause:
             pause = f"The first {before.trial:,} rows were tried. Resume the batch to go on with the rest."
-        values |= (
-            _renewed(before, lease, now, boot) | _waiting(before, reason) | _standing(connection, before, now, pause)
-        )
+        failed = "" if pause else too_many_failed(before, moves)
+        values |= _renewed(before, lease, now, boot) | _waiting(before, reason)
+        values |= _standing(connection, before, now, pause or failed, "failure_threshold" if failed else "paused")
         status = values.get("status", before.status)
-        # What was due by the clock as it was is weighed anew.
-        if claim and status == BatchStatus.RUNNING and not clock_was_set:
-            claims = _claim(connection, before, claim, until or now, now)
+        # What was due by the clock as it was, or by limits as they were, is weighed anew.
+        current = not clock_was_set and revision in (None, before.revision)
+        if claim and status == BatchStatus.RUNNING and current:
+            claims, waiting = _claim(
+                connection, before, admitted(before, moves, claim, until or now), until or now, now
+            )
             moves.update({"n_pending": -len(claims), "n_triggering": len(claims)})
         if gate is not None and (claims or not claim):
             values["gate_at"] = max(gate, before.gate_at or gate)
@@ -98,7 +121,10 @@ def visit(
             # The rest does not start before its time.
             values["gate_at"] = max(before.start_at, values.get("gate_at") or before.gate_at or before.start_at)
         values |= _completion(connection, before, moves, status, now)
-    return _tick(connection, _updated(connection, before, moves, values), lease, boot, claims)
+    after = _updated(connection, before, moves, values)
+    if is_news(after):
+        note_finish(connection, before.id, now)
+    return replace(_tick(connection, after, lease, boot, claims), waiting=waiting)
 
 
 def _settled_from(outcome: ItemOutcome, now: datetime) -> ItemOutcome:
@@ -110,7 +136,7 @@ def _settled_from(outcome: ItemOutcome, now: datetime) -> ItemOutcome:
 def _moves_by_itself(connection: Connection, batch: Row[Any], now: datetime) -> bool:
     if batch.status == BatchStatus.PENDING:
         return bool(batch.start_at <= now)
-    if _trial_is_over(connection, batch, Counter()):
+    if _trial_is_over(connection, batch, Counter()) or is_news(batch) or too_many_failed(batch, Counter()):
         return True
     return batch.status == BatchStatus.RUNNING and not (batch.n_pending + batch.n_triggering + batch.n_in_doubt)
 
@@ -133,10 +159,10 @@ def _waiting(batch: Row[Any], reason: str | None) -> dict[str, Any]:
     return {"reason": reason} if reason is not None and batch.status == BatchStatus.RUNNING else {}
 
 
-def _standing(connection: Connection, batch: Row[Any], now: datetime, pause: str) -> dict[str, Any]:
-    """What pausing itself or coming to its start time changes."""
+def _standing(connection: Connection, batch: Row[Any], now: datetime, pause: str, kind: str) -> dict[str, Any]:
+    """What pausing itself, told in the log as `kind`, or coming to its start time changes."""
     if pause and batch.status == BatchStatus.RUNNING:
-        log(connection, batch.id, now, "batchkit", "paused", pause)
+        log(connection, batch.id, now, "batchkit", kind, pause)
         return {"status": BatchStatus.PAUSED, "reason": pause, "revision": batch.revision + 1}
     if batch.status == BatchStatus.PENDING and batch.start_at <= now:
         log(connection, batch.id, now, "batchkit", "started", "The start time has come.")
@@ -156,19 +182,27 @@ def _completion(
     return {"status": BatchStatus.COMPLETED, "finished_at": now, "reason": ""}
 
 
-def _claim(connection: Connection, batch: Row[Any], limit: int, until: datetime, now: datetime) -> list[Claim]:
-    """Record the intent to send up to `limit` items due by `until`."""
+def _claim(
+    connection: Connection, batch: Row[Any], limit: int, until: datetime, now: datetime
+) -> tuple[list[Claim], str]:
+    """Record the intent to send up to `limit` items due by `until`; with it, why others that are due have to wait."""
+    if not limit:
+        return [], ""
+    choice = choose(connection, batch, limit, until, now)
     due = {"b_batch": batch.id, "b_until": until, "b_limit": limit}
-    if batch.trial:
+    if choice is not None:
+        rows = connection.execute(_THESE, {"b_batch": batch.id, "b_positions": list(choice.profiles)}).all()
+    elif batch.trial:
         rows = connection.execute(_DUE_TRIED, due | {"b_trial": batch.trial}).all()
     else:
         rows = connection.execute(_DUE, due).all()
-    if not rows:
-        return []
-    positions = [row.position for row in rows]
-    connection.execute(_CLAIM, {"b_batch": batch.id, "b_positions": positions, "b_now": now})
     default = profile_of(batch.default_profile)
-    return [
+    chosen = {} if choice is None else choice.profiles
+    used = {row.position: chosen.get(row.position) or profile_of(row.profile) or default for row in rows}
+    for profile_id, positions in _by_profile(used).items():
+        values = {"b_batch": batch.id, "b_positions": positions, "b_now": now, "b_profile": profile_id}
+        connection.execute(_CLAIM, values)
+    claims = [
         Claim(
             item=row.position,
             row=row.row,
@@ -178,14 +212,24 @@ def _claim(connection: Connection, batch: Row[Any], limit: int, until: datetime,
                 version=batch.version,
                 inputs=json.loads(row.inputs),
                 metadata=json.loads(row.metadata) if row.metadata else {},
-                profile=profile_of(row.profile) if row.profile else default,
+                profile=used[row.position],
                 batch_id=batch.id,
                 item=row.position,
                 attempt=row.attempt + 1,
+                on_capacity_limit=flow_of(batch.flow).on_capacity_limit,
             ),
         )
         for row in rows
     ]
+    return claims, "" if choice is None else choice.waiting
+
+
+def _by_profile(used: MappingLike[int, ProfileRef | None]) -> dict[str | None, list[int]]:
+    """The items by the id of the profile they use; None: none, or one the target picks from its pool."""
+    found: dict[str | None, list[int]] = defaultdict(list)
+    for position, profile in used.items():
+        found[None if profile is None or profile.is_pool else profile.id].append(position)
+    return found
 
 
 def _updated(connection: Connection, batch: Row[Any], moves: Counter[str], values: dict[str, Any]) -> Row[Any]:

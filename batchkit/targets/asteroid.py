@@ -20,7 +20,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import httpx
 
@@ -160,7 +160,7 @@ class AsteroidTarget:
         """What became of one attempt to trigger a row; sent once at most. The table is at the top of this module."""
         try:
             url = self._execute_url(request.agent_id)
-            body = wire.execute_body(request, on_capacity_limit=self._on_capacity_limit)
+            body = wire.execute_body(request, on_capacity_limit=request.on_capacity_limit or self._on_capacity_limit)
         except NotFoundError as exc:
             return Refused(code="404", message=str(exc))
         except (TypeError, ValueError) as exc:
@@ -192,12 +192,35 @@ class AsteroidTarget:
 
         since: aware; somewhat older ones may be among them, and one may come twice.
         """
+        async for page in self._listed(batch_id, since, ()):
+            yield page
+
+    async def ended(self, batch_id: str, since: datetime) -> AsyncIterator[list[Execution]]:
+        """The batch's executions that have ended, likewise. One that ends meanwhile only moves others further on."""
+        async for page in self._listed(batch_id, since, [status for status in ExecutionStatus if status.terminal]):
+            yield page
+
+    async def standing(
+        self, batch_id: str, statuses: Sequence[ExecutionStatus]
+    ) -> tuple[list[Execution], int | None]:
+        """Up to 100 of the batch's executions in one of these statuses, and how many there are. One request."""
+        query = [("metadata", f"{BATCH_KEY}={batch_id}"), *(("status", status.value) for status in statuses)]
+        items, total = await self._reader.page("executions", query=query)
+        return _of_batch(items, batch_id), total
+
+    async def execution(self, execution_id: str) -> Execution:
+        """That execution. Raises NotFoundError."""
+        return wire.read_execution(await self._reader.one("executions", execution_id))
+
+    async def _listed(
+        self, batch_id: str, since: datetime | None, statuses: Sequence[ExecutionStatus]
+    ) -> AsyncIterator[list[Execution]]:
         query = [("metadata", f"{BATCH_KEY}={batch_id}"), ("sortField", "created_at"), ("sortDirection", "asc")]
+        query += [("status", status.value) for status in statuses]
         if since is not None:
             query.append(("createdAfter", wire.time_text(since - _MARGIN)))
         async for items in self._reader.pages("executions", query=query):
-            executions = [wire.read_execution(each) for each in items]
-            yield [each for each in executions if each.metadata.get(BATCH_KEY) == batch_id]
+            yield _of_batch(items, batch_id)
 
     async def aclose(self) -> None:
         """Close every connection. What is sent afterwards is NotSent."""
@@ -241,6 +264,12 @@ class AsteroidTarget:
             )
         status = wire.read_status(body.get("status")) or ExecutionStatus.QUEUED
         return Triggered(execution=Execution(id=identity, status=status))
+
+
+def _of_batch(items: Sequence[dict[str, Any]], batch_id: str) -> list[Execution]:
+    """The executions among those listed that are the batch's, whatever the platform makes of the filter."""
+    executions = [wire.read_execution(each) for each in items]
+    return [each for each in executions if each.metadata.get(BATCH_KEY) == batch_id]
 
 
 def _usual_url() -> str:

@@ -169,6 +169,10 @@ class FunctionTarget:
         for start in range(first, len(calls), _PAGE):
             yield [each.execution() for each in calls[start : start + _PAGE]]
 
+    def known(self, batch_id: str) -> set[str]:
+        """The ids of the batch's executions that run, or ran, in this target."""
+        return {each.triggered.id for each in self._calls.get(batch_id, ())}
+
     async def aclose(self) -> None:
         """Take no more rows, and let none be lost silently: calls not begun become cancelled.
 

@@ -63,6 +63,24 @@ class Reader:
             if not page or isinstance(answer, list) or key != "items" or count >= _total(answer):
                 return
 
+    async def page(
+        self, *segments: str, query: Sequence[tuple[str, str]] = ()
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """The first page of a list, and how many items the list has; None: the answer does not say."""
+        answer = await self._get(segments, [*query, ("page", "1"), ("pageSize", _PAGE_SIZE)])
+        page = answer.get("items") if isinstance(answer, dict) else None
+        if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
+            raise TargetError(f"{self._place(segments)} did not answer with a list. {self._doubt()}")
+        total = _total(answer)
+        return page, None if total == float("inf") else int(total)
+
+    async def one(self, *segments: str) -> dict[str, Any]:
+        """One object."""
+        answer = await self._get(segments, [])
+        if not isinstance(answer, dict):
+            raise TargetError(f"{self._place(segments)} did not answer with an object. {self._doubt()}")
+        return answer
+
     async def _get(self, segments: Sequence[str], query: Sequence[tuple[str, str]]) -> Any:
         url = self._connection.url(*self._root, *segments, query=query)
         loop = asyncio.get_running_loop()

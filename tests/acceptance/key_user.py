@@ -178,7 +178,20 @@ class KeyUser:
 
     def widgets(self) -> widgets.Widget:
         """Everything there is to look at in a notebook, whose state is saved with it."""
-        return widgets.VBox([widgets.Text(repr(each)) for each in (self.ws, *self.ws.batches())])
+        shown: list[widgets.Widget] = []
+        for mode in ("401", "ok"):
+            self.gateway(mode)
+            wizard = self.ws.wizard(bk.read_csv(b"value\nok\n"), agent="Filer")
+            deadline = time.monotonic() + 20
+            while not (wizard.drawn() and (wizard.notices or "Filer" in json.dumps(wizard.snapshot))):
+                assert time.monotonic() < deadline, wizard.snapshot
+                time.sleep(0.05)
+            shown += [wizard]
+        dashboard = self.ws.dashboard()
+        while self.ws.batches()[0].name not in json.dumps(dashboard.drawn()):
+            assert time.monotonic() < deadline, dashboard.snapshot
+            time.sleep(0.05)
+        return widgets.VBox([*shown, dashboard, *(widgets.Text(repr(each)) for each in (self.ws, *self.ws.batches()))])
 
     def keep_copies(self) -> None:
         """Copy all files as they are while they are open. What follows is only there to be found."""

@@ -29,6 +29,7 @@ from batchkit.targets.demo.page import ExecutionPage
 from batchkit.targets.demo.problem import HttpProblem, JsonAnswer
 from batchkit.targets.demo.queries import read_executions_query, read_paging, search
 from batchkit.targets.demo.request_log import RequestLog
+from batchkit.targets.demo.webhooks import Webhooks
 
 __all__ = ["API_PREFIX", "PlatformApi"]
 
@@ -40,9 +41,12 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 class PlatformApi:
     """The calls of the platform, under the names its documentation uses and the newer ones of its SDK."""
 
-    def __init__(self, organization: Organization, faults: Faults, log: RequestLog, page: ExecutionPage) -> None:
+    def __init__(
+        self, organization: Organization, faults: Faults, log: RequestLog, page: ExecutionPage, webhooks: Webhooks
+    ) -> None:
         self._organization = organization
         self._page = page
+        self._webhooks = webhooks
         self._catalog = organization.catalog
         self._faults = faults
         self._log = log
@@ -80,6 +84,7 @@ class PlatformApi:
         call = read_execute_call(self._catalog, request.path_params["agent_id"], body)
         accepted = self._organization.execute(call)
         self._log.note_execution(number, accepted.id)
+        await self._webhooks.precede(accepted.id)
         return JsonAnswer({"executionId": accepted.id, "status": accepted.status.value}, 202)
 
     async def execution(self, request: Request) -> Response:

@@ -12,10 +12,10 @@ from typing import Any
 
 from batchkit.errors import ConfigError
 
-__all__ = ["Fault", "FaultKind", "FaultScope", "Faults", "Moment"]
+__all__ = ["Fault", "FaultKind", "FaultScope", "Faults", "Moment", "WebhookFaults"]
 
 _DELAYS = ("latency", "answer_delay", "body_delay", "other_latency", "listing_delay")
-_STRIKES = ("rate_limit", "server_error", "drop", "garble")
+_STRIKES = ("rate_limit", "server_error", "drop", "garble", "webhooks")
 
 
 class FaultScope(StrEnum):
@@ -66,6 +66,29 @@ class Fault:
     retry_after: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookFaults:
+    """What goes wrong with webhooks. All but `shuffle` are shares, 0 to 1. Raises ConfigError for others."""
+
+    #: sent a second time
+    duplicate: float = 0.0
+    #: never sent
+    lost: float = 0.0
+    #: preceded by one that says something else, with the signature of the right one
+    forged: float = 0.0
+    #: executions whose first webhook is answered before their execute request is
+    early: float = 0.0
+    #: each is held back for a random time of up to so many seconds
+    shuffle: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("duplicate", "lost", "forged", "early", "shuffle"):
+            value = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not 0 <= value <= (60 if name == "shuffle" else 1):
+                raise ConfigError(f"{name}={value!r}: give a share from 0 to 1, or for shuffle up to 60 seconds.")
+
+
 class Faults:
     """The faults of one platform: plain settings, and those that strike a share or a number of requests.
 
@@ -92,6 +115,8 @@ class Faults:
         self.other_latency = 0.0
         #: seconds after its creation until an execution is listed
         self.listing_delay = self._default_listing_delay
+        #: see `webhooks`
+        self.webhook = WebhookFaults()
         with self._lock:
             self._faults.clear()
 
@@ -122,6 +147,13 @@ class Faults:
     def garble(self, *, share: float = 1.0, count: int | None = None, scope: str = "execute") -> None:
         """Accept the request, and answer success with a body that is not JSON."""
         self._add(FaultKind.GARBLE, "accepted", scope, share, count)
+
+    def webhooks(self, **shares: float) -> None:
+        """Let webhooks go wrong: duplicate, lost, forged, early (shares) and shuffle (seconds); what is left out not.
+
+        Raises TypeError for another name, ConfigError for what is no share.
+        """
+        self.webhook = WebhookFaults(**shares)
 
     def apply(self, settings: Mapping[str, Any]) -> None:
         """Set what a JSON object says: attributes by name, and methods by name with an object of arguments.

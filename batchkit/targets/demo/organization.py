@@ -50,14 +50,16 @@ class Organization:
         capacity: int | None = None,
         seed: int = 0,
         clock: Callable[[], int] = wall_clock,
+        on_change: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """clock: microseconds since 1970."""
+        """clock: microseconds since 1970. on_change: called with the id of what was created or acted upon."""
         self.catalog = catalog
         self._state = state
         self._behaviour = behaviour
         self._rooms = Rooms(state, catalog, behaviour, capacity)
         self._seed = seed
         self._clock = clock
+        self._on_change = on_change
         self._lock = RLock()
         #: how often each draw without repetition was made
         self._draws: Counter[int] = Counter()
@@ -72,6 +74,7 @@ class Organization:
             new = self._new_execution(call, admission, now)
             with self._state.transaction():
                 self._state.add(new)
+            self._on_change(new.id)
             if new.plan is None:
                 self._rooms.queue_up(now)
                 return Accepted(id=new.id, status=ExecutionStatus.QUEUED)
@@ -113,6 +116,7 @@ class Organization:
                 raise _wrong_status(row, "cancelled", "any that has not ended")
             with self._state.transaction():
                 self._state.cancel(row["seq"], now)
+            self._on_change(execution_id)
             if status is ExecutionStatus.QUEUED:
                 self._rooms.leave()
 
@@ -126,6 +130,7 @@ class Organization:
                 raise _wrong_status(row, "paused", "a started one that has not ended")
             with self._state.transaction():
                 self._state.pause(row["seq"], now)
+            self._on_change(execution_id)
 
     def resume(self, execution_id: str) -> None:
         """Let an execution go on that is paused or waits for a person. Raises HttpProblem: 404, or 400 if neither."""
@@ -137,6 +142,17 @@ class Organization:
                 raise _wrong_status(row, "resumed", "a paused one or one that waits for a person")
             with self._state.transaction():
                 self._state.resume(row, now)
+            self._on_change(execution_id)
+
+    def kept(self, name: str, make: Callable[[], str]) -> str:
+        """A text the state keeps under that name, made when it is first asked for."""
+        with self._lock:
+            text = self._state.setting(name, "")
+        if not text:
+            text = make()
+            with self._lock:
+                self._state.set_setting(name, text)
+        return text
 
     def close(self) -> None:
         """Close the state."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -33,6 +35,7 @@ from batchkit.targets.demo.problem import HttpProblem
 from batchkit.targets.demo.request_log import RequestLog
 from batchkit.targets.demo.server import LoopbackServer
 from batchkit.targets.demo.state import State
+from batchkit.targets.demo.webhooks import Webhooks, new_key, public_key_of
 
 __all__ = ["DemoPlatform"]
 
@@ -59,6 +62,7 @@ class DemoPlatform:
         port: int = 0,
         state: str | Path | None = None,
         api_key: str | None = None,
+        webhook_url: str | None = None,
     ) -> None:
         """Start serving.
 
@@ -72,6 +76,7 @@ class DemoPlatform:
         seed: the same seed and inputs end the same way.
         state: a file that keeps executions and key; only one platform can use it at a time. None: in memory.
         api_key: None: the one in the state, else a new one.
+        webhook_url: where to send signed webhooks of every execution; None: nowhere, see `send_webhooks`.
         Raises ConfigError and, for the file, StoreError.
         """
         if capacity is not None and capacity < 1:
@@ -87,19 +92,34 @@ class DemoPlatform:
         try:
             key = ApiKey(api_key or database.setting("api_key", f"demo-{secrets.token_urlsafe(24)}"))
             self._organization = Organization(
-                catalog=catalog, state=database, behaviour=behaviour, capacity=capacity, seed=seed
+                catalog=catalog,
+                state=database,
+                behaviour=behaviour,
+                capacity=capacity,
+                seed=seed,
+                on_change=lambda execution_id: self._webhooks.changed(execution_id),
             )
             self._key = key
             self._requests = RequestLog()
             #: what goes wrong on purpose
             self.faults = Faults(seed=seed, listing_delay=listing_delay)
-            layer = FaultLayer(self._app(), self.faults, self._requests, wall_clock)
+            page = ExecutionPage(self._organization, key)
+            self._webhooks = Webhooks(
+                self._organization,
+                self.faults,
+                lambda: _signing_key(self._organization),
+                lambda each: f"{self.url}{page.path(each)}",
+                seed,
+            )
+            layer = FaultLayer(self._app(page), self.faults, self._requests, wall_clock)
             self._server = LoopbackServer(layer, port, layer.close)
         except BaseException:
             database.close()
             raise
         self._closed = False
         atexit.register(self.close)
+        if webhook_url is not None:
+            self.send_webhooks(webhook_url)
 
     @property
     def url(self) -> str:
@@ -117,6 +137,11 @@ class DemoPlatform:
         return self._key.text
 
     @property
+    def webhook_public_key(self) -> str:
+        """What a receiver knows the webhooks by: Base64 of DER. It is made when first asked for."""
+        return public_key_of(self._webhooks.key)
+
+    @property
     def requests(self) -> RequestLog:
         """The server's own log of execute requests, in the order of arrival."""
         return self._requests
@@ -124,6 +149,10 @@ class DemoPlatform:
     def executions(self) -> list[dict[str, Any]]:
         """All executions as the server knows them, oldest first, each as the API would answer it."""
         return [execution_document(row, self._organization.catalog) for row in self._organization.every_execution()]
+
+    def send_webhooks(self, url: str) -> None:
+        """Send signed webhooks of every execution there from now on; `faults.webhooks()` lets some go wrong."""
+        self._webhooks.start(url)
 
     def revoke_key(self) -> None:
         """Answer 401 from now on."""
@@ -140,6 +169,7 @@ class DemoPlatform:
         self._closed = True
         atexit.unregister(self.close)
         self._server.close()
+        self._webhooks.close()
         self._organization.close()
 
     def __enter__(self) -> Self:
@@ -157,9 +187,8 @@ class DemoPlatform:
         agents = len(self._organization.catalog.agents)
         return f"<DemoPlatform {self.url}: {agents} agents{', closed' if self._closed else ''}>"
 
-    def _app(self) -> ASGIApp:
-        page = ExecutionPage(self._organization, self._key)
-        api = PlatformApi(self._organization, self.faults, self._requests, page)
+    def _app(self, page: ExecutionPage) -> ASGIApp:
+        api = PlatformApi(self._organization, self.faults, self._requests, page, self._webhooks)
         control = Control(self._organization, self.faults, self._requests, self._key)
         app = Starlette(
             routes=[*api.routes(), *control.routes(), *page.routes()],
@@ -191,6 +220,17 @@ class _Guard:
             return
         problem = HttpProblem(401, "The API key is missing, wrong or revoked.")
         await problem.response(path)(scope, receive, send)
+
+
+def _signing_key(organization: Organization) -> RSAPrivateKey:
+    """The key pair that the state keeps."""
+
+    def make() -> str:
+        return new_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+    key = load_pem_private_key(organization.kept("webhook_key", make).encode(), None)
+    assert isinstance(key, RSAPrivateKey)
+    return key
 
 
 def _catalog(

@@ -31,6 +31,7 @@ def serve_forever(
     capacity: int | None = None,
     listing_delay: float = 0.0,
     seed: int = 0,
+    webhook_url: str | None = None,
     stop: threading.Event | None = None,
 ) -> None:
     """Serve until SIGINT, SIGTERM or `stop`. Prints nothing.
@@ -53,6 +54,7 @@ def serve_forever(
             capacity=capacity,
             listing_delay=listing_delay,
             seed=seed,
+            webhook_url=webhook_url,
         ) as platform,
     ):
         ready(platform)

@@ -123,6 +123,11 @@ class State:
             row = self._connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
         return str(row["value"])
 
+    def set_setting(self, name: str, value: str) -> None:
+        """Store a setting."""
+        with self.transaction():
+            self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
     def add(self, new: NewExecution) -> None:
         """Insert one execution and its metadata."""
         plan = new.plan

@@ -1,0 +1,89 @@
+"""How often a target is asked what became of executions, and when reading their ends is worth its requests.
+
+At most one request for 50 executions, beside one for each `longest` seconds: half of that is kept for the last reading,
+when nothing runs any more. Where rows wait for executions to finish, there is no such limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["PAGE", "Purse", "Reading", "next_look", "pays", "reading"]
+
+#: executions a page of a list holds
+PAGE = 100
+#: a reading that is not urgent brings this many ends a page at least
+_WORTHWHILE = 67
+#: executions that earn one request before the last reading
+_EXECUTIONS_A_REQUEST = 125
+#: requests that even a small batch may make
+_LEAST = 8
+#: the share that may be spent before the end, so that the last looks need not wait
+_FREELY = 0.8
+_GROWTH = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How to learn the ends of executions."""
+
+    #: each by its id; else all of a list
+    one_by_one: bool
+    #: requests
+    cost: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Purse:
+    """The requests that may be made about a batch, and those that were."""
+
+    #: seconds that earn one request
+    longest: float
+    #: on the clock that measures durations
+    opened_at: float
+    spent: int = 0
+
+    def holds(self, cost: int, *, triggered: int, now: float, last: bool = False) -> bool:
+        """Whether so many requests may be made now. last: nothing runs any more and nothing will be sent."""
+        earned = self._earned(triggered, now)
+        return self.spent + cost <= (earned + triggered / PAGE + 1 if last else _FREELY * earned)
+
+    def is_half_full(self, cost: int, *, triggered: int, now: float) -> bool:
+        """Whether so many requests leave half of what was earned."""
+        return 2 * (self.spent + cost) <= self._earned(triggered, now)
+
+    def seconds_to(self, cost: int, *, triggered: int, now: float) -> float:
+        """Seconds until so many requests may be made, if no more executions are triggered."""
+        return max(0.0, ((self.spent + cost) / _FREELY - self._earned(triggered, now)) * self.longest)
+
+    def _earned(self, triggered: int, now: float) -> float:
+        return max(_LEAST, triggered / _EXECUTIONS_A_REQUEST) + (now - self.opened_at) / self.longest
+
+
+def reading(unread: int, listed: int, *, named: bool) -> Reading:
+    """Return the cheapest way to learn `unread` ends.
+
+    listed: how many executions a list with all of them holds. named: it is known which executions they are.
+    """
+    pages = -(-max(1, listed) // PAGE)
+    if named and unread < pages:
+        return Reading(one_by_one=True, cost=unread)
+    return Reading(one_by_one=False, cost=pages)
+
+
+def pays(way: Reading, unread: int, *, waited: float, longest: float) -> bool:
+    """Whether reading brings enough ends, or the last reading was `longest` seconds ago."""
+    return unread > 0 and (unread >= _WORTHWHILE * way.cost or waited >= longest)
+
+
+def next_look(
+    pause: float, *, shortest: float, longest: float, unread: int, still_open: int, cost: int, rate: float
+) -> float:
+    """Return the seconds until the next look: when reading will pay or nothing will run any more, at this rate of ends.
+
+    pause: before the last look; grown where nothing ends. rate: executions that end a second, >= 0.
+    """
+    if rate <= 0:
+        return min(pause * _GROWTH, longest)
+    ahead = min(max(0, _WORTHWHILE * cost - unread), still_open)
+    return min(max(ahead / rate, shortest), longest)

@@ -1,0 +1,119 @@
+"""The outbox of notices: what is still to be sent to the addresses users named, kept until it was delivered."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from batchkit.core.notice import NOTICED, Notice, NoticeKind, notice_kind
+from batchkit.io.schema import batches, events, notices, sinks
+
+__all__ = ["claim_notice", "defer_notice", "drop_notice", "has_due", "last_event", "open_sink", "post", "read_news"]
+
+#: a notice that could not be delivered for so long is given up
+_KEPT = timedelta(days=3)
+#: whoever takes a notice has so long to deliver it before another may
+_TAKEN = timedelta(seconds=60)
+_MOST = 100
+
+
+def open_sink(connection: Connection, sink: str, now: datetime) -> None:
+    """Keep notices for that sink from now on, if that is not done already."""
+    if connection.scalar(select(sinks.c.id).where(sinks.c.id == sink)) is None:
+        connection.execute(insert(sinks).values(id=sink, since=now))
+
+
+def post(connection: Connection, batch_id: str, at: datetime, actor: str, kind: str, message: str) -> None:
+    """Put a log entry into the outbox of every sink, if it is one that is told."""
+    if notice_kind(kind, actor) is None:
+        return
+    common = {"batch_id": batch_id, "kind": kind, "message": message, "at": at, "due_at": at, "tries": 0}
+    rows = [
+        common | {"id": f"msg_{secrets.token_hex(16)}", "sink": sink} for sink in connection.scalars(select(sinks.c.id))
+    ]
+    if rows:
+        connection.execute(insert(notices), rows)
+
+
+def claim_notice(connection: Connection, sink: str, now: datetime) -> tuple[str, str, int] | None:
+    """The next notice of the sink that is due: its id, its body and how often it was tried; None: there is none.
+
+    Nobody else is given it for a minute. What is too old is given up.
+    """
+    connection.execute(delete(notices).where(notices.c.sink == sink, notices.c.at < now - _KEPT))
+    due = select(notices).where(notices.c.sink == sink, notices.c.due_at <= now)
+    row = connection.execute(due.order_by(notices.c.due_at, notices.c.id).limit(1)).first()
+    if row is None:
+        return None
+    body = row.body or _body(connection, row)
+    changed = {"due_at": now + _TAKEN, "tries": row.tries + 1, "body": body}
+    connection.execute(update(notices).where(notices.c.id == row.id).values(**changed))
+    return str(row.id), str(body), int(row.tries)
+
+
+def has_due(connection: Connection, sink: str, now: datetime) -> bool:
+    """Whether a notice of the sink is due."""
+    due = select(notices.c.id).where(notices.c.sink == sink, notices.c.due_at <= now)
+    return connection.scalar(due.limit(1)) is not None
+
+
+def drop_notice(connection: Connection, notice_id: str) -> None:
+    """It was delivered, or never will be."""
+    connection.execute(delete(notices).where(notices.c.id == notice_id))
+
+
+def defer_notice(connection: Connection, notice_id: str, until: datetime) -> None:
+    """It was not delivered, and is tried again then."""
+    connection.execute(update(notices).where(notices.c.id == notice_id).values(due_at=until))
+
+
+def last_event(connection: Connection) -> int:
+    """The number of the newest log entry, 0 for none."""
+    return connection.scalar(select(func.max(events.c.id))) or 0
+
+
+def read_news(connection: Connection, after: int) -> tuple[list[Notice], int]:
+    """What is told of the log entries after number `after`, and up to which number this is."""
+    last = last_event(connection)
+    if last <= after:
+        return [], after
+    query = (
+        select(events, batches.c.name)
+        .join(batches, batches.c.id == events.c.batch_id)
+        .where(events.c.id > after, events.c.position.is_(None), events.c.kind.in_(NOTICED))
+        .order_by(events.c.id)
+        .limit(_MOST)
+    )
+    rows = connection.execute(query).all()
+    told = [
+        Notice(kind=kind, batch_id=row.batch_id, name=row.name, at=row.at, message=row.message)
+        for row in rows
+        if (kind := notice_kind(row.kind, row.actor)) is not None
+    ]
+    return told, rows[-1].id if len(rows) == _MOST else last
+
+
+def _body(connection: Connection, row: Row[Any]) -> str:
+    """What is sent: the event, with the batch's counts where it is still there."""
+    data: dict[str, Any] = {"batch_id": row.batch_id, "message": row.message}
+    batch = connection.execute(select(batches).where(batches.c.id == row.batch_id)).first()
+    if batch is not None:
+        items = ("pending", "triggering", "triggered", "cancelled", "refused", "in_doubt")
+        executions = ("running", "waiting", "succeeded", "failed", "cancelled")
+        data |= {
+            "name": batch.name,
+            "status": batch.status,
+            "agent": batch.agent_name,
+            "progress": {"total": batch.total} | {name: getattr(batch, f"n_{name}") for name in items},
+            "executions": {name: getattr(batch, f"x_{name}") for name in executions},
+        }
+    document = {
+        "type": f"batch.{NoticeKind(row.kind)}",
+        "timestamp": row.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "data": data,
+    }
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))

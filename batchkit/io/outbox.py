@@ -1,0 +1,57 @@
+"""The outbox of a store, as whoever delivers notices sees it. A connection of its own, beside the store's."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from batchkit.core.notice import Notice
+from batchkit.core.ports import Clock
+from batchkit.io import notices
+from batchkit.io.database import Database
+
+__all__ = ["Outbox"]
+
+
+class Outbox:
+    """What is to be told of the batches of one store. All methods but `shutdown` raise StoreError."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._database = Database(path)
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"<Outbox of {str(self._database.path)!r}>"
+
+    async def open_sink(self, sink: str) -> None:
+        """Keep notices for that sink from now on."""
+        await self._database.write(notices.open_sink, sink, self._clock.now())
+
+    async def claim_notice(self, sink: str) -> tuple[str, str, int] | None:
+        """The sink's next notice that is due: id, body, tries so far. Nobody else is given it for a minute."""
+        return await self._database.write(notices.claim_notice, sink, self._clock.now())
+
+    async def has_notices(self, sink: str) -> bool:
+        """Whether a notice of the sink is due."""
+        return await self._database.read(notices.has_due, sink, self._clock.now())
+
+    async def drop_notice(self, notice_id: str) -> None:
+        """The notice was delivered, or never will be."""
+        await self._database.write(notices.drop_notice, notice_id)
+
+    async def defer_notice(self, notice_id: str, seconds: float) -> None:
+        """The notice was not delivered, and is tried again in so many seconds."""
+        until = self._clock.now() + timedelta(seconds=seconds)
+        await self._database.write(notices.defer_notice, notice_id, until)
+
+    async def last_event(self) -> int:
+        """The number of the newest log entry of all batches, 0 for none."""
+        return await self._database.read(notices.last_event)
+
+    async def news(self, after: int) -> tuple[list[Notice], int]:
+        """What is told of the log entries after number `after`, and up to which number this is."""
+        return await self._database.read(notices.read_news, after)
+
+    def shutdown(self) -> None:
+        """Close the file and end the thread; no call may follow."""
+        self._database.shutdown()

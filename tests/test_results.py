@@ -1,0 +1,124 @@
+"""What `batch.results()` looks like: columns, order and types, whole, in part and empty, and as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import batchkit as bk
+from batchkit.core.execution import Execution, ExecutionOutcome, ExecutionStatus
+from batchkit.core.outcome import Outcome, Triggered
+from batchkit.core.request import TriggerRequest
+from batchkit.core.results import RESULT_COLUMNS
+from batchkit.testing import ScriptedTarget
+
+NOW = bk.BatchConfig(name="Now", batch_interval=0)
+LATER = bk.BatchConfig(name="Later", start_at="2999-01-01T00:00Z")
+VALUES: list[object] = [
+    {"fee": 95, "office": {"city": "Köln"}, "tags": [1]},
+    {"fee": 110, "filed": True},
+    None,
+    "plain",
+]
+
+
+def answer(request: TriggerRequest, _attempt: int) -> Outcome:
+    value = VALUES[request.item % len(VALUES)]
+    status = ExecutionStatus.FAILED if value is None else ExecutionStatus.COMPLETED
+    return Triggered(
+        execution=Execution(
+            id=f"e{request.item}",
+            status=status,
+            outcome=None if value is None else ExecutionOutcome.SUCCESS,
+            result=value,
+            error="broke" if value is None else "",
+            url="https://example.com/e",
+        )
+    )
+
+
+@pytest.fixture
+def ws(tmp_path: Path) -> Iterator[bk.Workspace]:
+    with bk.Workspace(ScriptedTarget(answer=answer), store=tmp_path / "runs.sqlite") as workspace:
+        yield workspace
+
+
+def made(ws: bk.Workspace, csv: bytes | pd.DataFrame, config: bk.BatchConfig = NOW, invalid: str = "block") -> bk.Batch:
+    table, agent = bk.read_csv(csv), ws.agent()
+    mapping = ws.suggest_mapping(table, agent)
+    checked = ws.validate(table, mapping, agent, invalid=invalid)  # type: ignore[arg-type]
+    return ws.create_batch(checked, config)
+
+
+def test_fields_of_results_stand_behind_the_fixed_columns_and_the_raw_result_stays(ws: bk.Workspace) -> None:
+    frame = made(ws, b"value\na\nb\nc\nd\n").join("finished").results()
+    fields = ["result.fee", "result.filed", "result.office.city", "result.tags"]
+    assert list(frame.columns) == ["value", *RESULT_COLUMNS, *fields]
+    assert frame["result"].tolist() == VALUES
+    assert [str(frame[name].dtype) for name in fields] == ["Int64", "boolean", "str", "str"]
+    assert frame["result.fee"].tolist() == [95, 110, pd.NA, pd.NA]
+    assert json.loads(frame["result.tags"][0]) == [1]
+    assert frame["error"].tolist()[2] == "broke"
+
+
+def test_types_are_the_same_before_anything_ran_and_after(ws: bk.Workspace) -> None:
+    before = made(ws, b"value\na\nb\n", LATER).results()
+    after = made(ws, b"value\na\nb\n").join("finished").results()
+    fixed = ["value", *RESULT_COLUMNS]
+    assert before.dtypes.to_dict() == after[fixed].dtypes.to_dict()
+    assert list(before.columns) == fixed
+    kinds = {name: str(after[name].dtype) for name in RESULT_COLUMNS}
+    assert {kinds.pop(name) for name in ("execute_at", "triggered_at", "started_at", "finished_at")} == {
+        "datetime64[us, UTC]"
+    }
+    assert (kinds.pop("row"), kinds.pop("result")) == ("int64", "object")
+    assert set(kinds.values()) == {"str"}
+
+
+def test_dropped_rows_do_not_change_the_types(ws: bk.Workspace) -> None:
+    batch = made(ws, b"value\na\n\n''\nb\n".replace(b"''", b'""'), invalid="drop").join("finished")
+    with_dropped, without = batch.results(dropped=True), batch.results()
+    assert len(with_dropped) >= len(without)
+    assert with_dropped.dtypes.to_dict() == without.dtypes.to_dict()
+
+
+def test_names_that_the_file_has_too_are_kept_for_the_file(ws: bk.Workspace) -> None:
+    csv = b"value,status,batchkit_status,result.fee,batch\na,s1,s2,s3,s4\n"
+    batch = made(ws, csv).join("finished")
+    frame = batch.results(merged=True)
+    assert frame[["status", "batchkit_status", "result.fee", "batch"]].iloc[0].tolist() == ["s1", "s2", "s3", "s4"]
+    assert frame["batchkit_status_2"].tolist() == ["triggered"]
+    assert frame["batchkit_result.fee"].tolist() == [95]
+    assert frame["batchkit_batch"].tolist() == [batch.id]
+
+
+def test_more_fields_than_are_shown_are_told_of(ws: bk.Workspace) -> None:
+    batch = made(ws, b"value\na\nb\n").join("finished")
+    with pytest.warns(UserWarning, match=r"3 more fields than the 1 .*results\(fields=4\)"):
+        frame = batch.results(fields=1)
+    assert [name for name in frame.columns if name.startswith("result.")] == ["result.fee"]
+    assert "result.fee" not in batch.results(fields=0)
+
+
+def test_results_are_saved_as_the_name_says(ws: bk.Workspace, tmp_path: Path) -> None:
+    batch = made(ws, pd.DataFrame({"value": ["a", "b"]}, index=pd.Index([7, 8], name="id"))).join("finished")
+    for suffix in ("csv", "xlsx", "parquet", "jsonl"):
+        frame = batch.save_results(tmp_path / f"r.{suffix}")
+        assert frame.equals(batch.results(dropped=True))
+    back = pd.read_parquet(tmp_path / "r.parquet")
+    assert back.columns[0] == "id"
+    assert back["id"].tolist() == [7, 8]
+    assert json.loads((tmp_path / "r.jsonl").read_text("utf-8").splitlines()[0])["result"] == VALUES[0]
+    with pytest.raises(bk.ExportError, match=r"'\.xls'"):
+        batch.save_results(tmp_path / "r.xls")
+
+
+def test_a_merged_frame_of_a_batch_never_run_again_is_its_own(ws: bk.Workspace) -> None:
+    batch = made(ws, b"value\na\nb\nc\n").join("finished")
+    merged = batch.results(merged=True)
+    assert merged.drop(columns=["batch", "batches", "attempts"]).equals(batch.results())
+    assert merged["attempts"].tolist() == [1, 1, 1]
