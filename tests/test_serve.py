@@ -112,7 +112,6 @@ def test_it_serves_both_pages_to_whoever_has_the_key_and_runs_the_batches(
         assert batch.id not in ws.engine.active
         batch.join("finished")
         assert batch.progress.executions.succeeded == 1
-        assert str(served.process.pid) in batch.record.runner
 
     said = served.end()
     assert served.process.returncode == 0, said
