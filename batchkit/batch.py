@@ -14,12 +14,14 @@ import pandas as pd
 from batchkit import joining
 from batchkit.core import results
 from batchkit.core.config import aware
+from batchkit.core.explanation import Explanation, explain
 from batchkit.core.flattening import MOST_FIELDS
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
+from batchkit.core.limits import Limits, Unchanged
 from batchkit.core.progress import Progress
 from batchkit.core.record import BatchRecord, ItemChange
 from batchkit.core.waiting import Until
-from batchkit.errors import BatchInterrupted, ConfigError
+from batchkit.errors import BatchInterrupted, ConfigError, NotFoundError
 from batchkit.io.result_files import check_suffix, write_results
 from batchkit.rerun import Choice, RowChoice, rerun
 
@@ -35,6 +37,8 @@ __all__ = ["Batch"]
 T = TypeVar("T")
 #: one item, several, or a frame as of `items()`
 Items = int | Iterable[int] | pd.DataFrame
+#: log entries among which the pause is looked for
+_LATEST = 200
 
 
 class Batch:
@@ -106,6 +110,21 @@ class Batch:
     def cancel(self) -> None:
         """End it for good: what is pending is never triggered, what was triggered goes on."""
         self._call(self._engine.cancel(self.id, self._actor))
+
+    def update(
+        self,
+        *,
+        max_concurrent: int | None = None,
+        batch_interval: float | None = None,
+        max_in_flight: int | Unchanged | None = "unchanged",
+    ) -> None:
+        """Change limits while it runs; with another pace, what is pending gets new times, from now.
+
+        max_in_flight: None for any number. What is in flight beyond a lower limit runs on. No request of this process
+        starts by the old limits after this returns; another process that runs the batch follows within a second.
+        """
+        limits = Limits(max_concurrent=max_concurrent, batch_interval=batch_interval, max_in_flight=max_in_flight)
+        self._call(self._engine.change_limits(self.id, limits, self._actor))
 
     def take_over(self) -> None:
         """Continue an interrupted batch here.
@@ -245,6 +264,10 @@ class Batch:
         write_results(frame, path, index=self.record.index_kind is not None)
         return frame
 
+    def explain(self, item: int) -> Explanation:
+        """Why that item is where it is: what holds it, or when it was done. Printed, it is a sentence."""
+        return self._call(self._explain(item))
+
     def events(self, limit: int | None = None) -> pd.DataFrame:
         """Its log, oldest first: at, actor, kind, item, message; with `limit`, the newest of it."""
         return results.events_frame(self._call(self._store.events(self.id, limit=limit)))
@@ -252,6 +275,16 @@ class Batch:
     def history(self, item: int) -> pd.DataFrame:
         """What the log says of one item."""
         return results.events_frame(self._call(self._store.events(self.id, item=item)))
+
+    async def _explain(self, item: int) -> Explanation:
+        batch = await self._store.batch(self.id)
+        chosen = _ids(item)
+        found = await self._store.items(self.id, positions=chosen)
+        if len(found) != 1:
+            raise NotFoundError(f"Batch {self.id} has no item {item}; its items are 0 to {batch.progress.total - 1}.")
+        ahead = await self._store.ahead_of(self.id, found[0].item) if found[0].status is ItemStatus.PENDING else 0
+        paused = await self._store.events(self.id, limit=_LATEST) if batch.status is BatchStatus.PAUSED else []
+        return explain(batch, found[0], self._workspace.clock.now(), ahead=ahead, events=paused)
 
     @property
     def _store(self) -> Store:

@@ -162,7 +162,7 @@ the real one: nothing is sent off this machine, and no key is needed. The wizard
 has a sample CSV at hand. With --headless a small batch runs in the terminal, to
 its end, in about 20 seconds. Batches are kept: `batchkit list` shows them."""
 _SERVE = """\
-Serve the wizard, which makes a batch from a CSV, and the dashboard of all batches
+Serve the wizard, which makes a batch from a CSV, and the dashboard of batches
 as web pages on this machine, until Ctrl-C. The addresses it prints hold a key.
 Batches run in this process, so that they outlive a closed tab."""
 _PAUSE = """\
@@ -180,7 +180,7 @@ _DELETE = """\
 Remove a batch that has ended from the store, with its rows, results and log.
 Its executions on the platform stay. This cannot be undone, so it asks first."""
 _RERUN = """\
-Run rows of a batch again, as a batch of their own that knows where its rows come
+Run rows of a batch again, as a batch of their own that knows where its rows are
 from: same agent and version, mapping and pace unless told otherwise. What has
 succeeded, still runs or is still to be sent is never sent again; where another
 batch has run a row again already, that is what counts."""
@@ -196,10 +196,10 @@ that made them: whatever is to run and has nobody to run it is taken over, withi
 seconds of its process being gone. One line is printed for each event. SIGTERM or
 Ctrl-C: nothing more is sent, what is under way is recorded, and others may go on."""
 _WEBHOOK = """\
-Take the platform's webhooks, so that outcomes are known at once instead of at the
-next look. They are written into the same store, whichever process runs the batches.
-Only what the platform has signed counts. It listens on this machine only, unless
---host says otherwise; a server that speaks https should stand in front of it."""
+Take the platform's webhooks, so that outcomes are known at once and not at the
+next look. They are written into the same store, whichever process runs the
+batches. Only what the platform has signed counts. It listens on this machine
+only, unless --host says otherwise; put a server that speaks https in front."""
 _BACKUP = """\
 Write a consistent copy of the file of batches, while others work with it. Copying
 the file itself would lose what is still in its log."""

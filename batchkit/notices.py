@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Event, Lock, Thread, current_thread
 from typing import Any, TypeVar
 
 from batchkit.core.notice import Notice
@@ -51,7 +51,7 @@ class Notices:
         self._outbox: Outbox | None = None
         #: up to which log entry callbacks were told; None: there are none yet
         self._told: int | None = None
-        self._calls: SimpleQueue[Notice | None] = SimpleQueue()
+        self._calls: SimpleQueue[Notice | Event | None] = SimpleQueue()
         self._lock = Lock()
         self._loop: Future[asyncio.AbstractEventLoop] = Future()
         self._leaving = asyncio.Event()
@@ -77,13 +77,24 @@ class Notices:
             self._run(self._of_store().open_sink(sink.id))
             self._opened.add(sink.id)
 
+    def flush(self) -> None:
+        """Return once callbacks were told what there is to tell by now, or after ten seconds."""
+        if not self._threads or current_thread() in self._threads:
+            return
+        told = Event()
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._find_news(), self._loop.result()).result(_PATIENCE)
+            self._calls.put(told)
+            told.wait(_PATIENCE)
+
     def close(self) -> None:
         """Tell what there is, try each message that is due once more, and end. Nothing may follow."""
         if not self._threads:
             return
         self._loop.result().call_soon_threadsafe(self._leaving.set)
         for thread in self._threads:
-            thread.join(_PATIENCE)
+            if thread is not current_thread():
+                thread.join(_PATIENCE)
         self._threads.clear()
         if self._outbox is not None:
             self._outbox.shutdown()
@@ -108,6 +119,9 @@ class Notices:
 
     def _call_all(self) -> None:
         while (notice := self._calls.get()) is not None:
+            if isinstance(notice, Event):
+                notice.set()
+                continue
             for callback in list(self._callbacks):
                 try:
                     callback(notice)

@@ -27,7 +27,7 @@ from batchkit.core.ports import Clock, Store, Target
 from batchkit.core.profile import AgentProfile, ProfilePool
 from batchkit.core.record import BatchRecord, NewBatch
 from batchkit.core.rerun import Again
-from batchkit.core.schedule import plan
+from batchkit.core.slots import check_last_slot
 from batchkit.core.suggestion import suggest_mapping
 from batchkit.core.table import Table
 from batchkit.engine.kernel import KernelEngine
@@ -88,10 +88,8 @@ class Workspace:
         self.engine = KernelEngine(store=self.store, target=self.target, clock=used, runs=self.engine_kind == "kernel")
         self.clock = used
         self._notices = Notices(Path(self.store.label), used)
-        if url := os.environ.get("BATCHKIT_NOTIFY_URL"):
-            secret = Secret.from_reference("env:BATCHKIT_NOTIFY_SECRET")
-            private = os.environ.get("BATCHKIT_NOTIFY_PRIVATE") == "1"
-            self._notices.add(StandardWebhook(url, secret, allow_private=private))
+        if (told := _address_to_tell()) is not None:
+            self._notices.add(told)
         #: who is named in the logs of batches
         self.actor = _user()
         #: said once where rows may be meant for another platform; the pages say it themselves
@@ -110,6 +108,8 @@ class Workspace:
 
     def close(self) -> None:
         """Stop what runs here: nothing more is sent, what is under way is recorded, others may take over."""
+        # Callbacks may still ask about their batches.
+        self._notices.flush()
         self.engine.close()
         self._notices.close()
         self._sql_store.shutdown()
@@ -197,7 +197,7 @@ class Workspace:
             raise ValidationError(_blocking(checked))
         self.begin_notices()
         start = config.start_at or self.clock.now()
-        plan(checked.counts.valid, config.pace, start)
+        check_last_slot(checked.counts.valid, config.pace, start, config.working_hours)
         agent = self._pinned_agent(checked, config)
         profile, pool = resolve_default(config.default_profile, self.profiles(), self.pools())
         table = checked.table
@@ -208,6 +208,7 @@ class Workspace:
             version=agent.version,
             target=self.target.info,
             pace=config.pace,
+            flow=config.flow,
             start_at=start,
             trial=config.trial if config.trial < checked.counts.valid else 0,
             default_profile=profile,
@@ -223,7 +224,7 @@ class Workspace:
         )
         batch_id = self.engine.call(self.store.begin(new))
         try:
-            self._fill(batch_id, checked)
+            self._fill(batch_id, checked, config)
             if again is None:
                 self.save_mapping(checked.mapping, agent)
             self.engine.call(self._publish(batch_id, forced=again is not None and again.forced))
@@ -360,13 +361,15 @@ class Workspace:
             )
         return wanted
 
-    def _fill(self, batch_id: str, checked: Validation) -> None:
+    def _fill(self, batch_id: str, checked: Validation, config: BatchConfig) -> None:
+        from batchkit.core.not_before import with_times
+
         index = checked.table.index
         labels = None if index is None else results.index_labels(index[checked.valid_mask])
         first = 0
         for chunk in checked.items(_CHUNK):
             mine = None if labels is None else labels[first : first + len(chunk)]
-            self.engine.call(self.store.add(batch_id, chunk, mine))
+            self.engine.call(self.store.add(batch_id, with_times(chunk, config.timezone), mine))
             first += len(chunk)
         rows = iter(checked.left_out())
         while some := list(islice(rows, _CHUNK)):
@@ -422,6 +425,19 @@ def _default_target(demo: SharedDemo | None) -> Target:
     if demo is None:
         return AsteroidTarget()
     return demo_target(demo)
+
+
+def _address_to_tell() -> StandardWebhook | None:
+    """Where the environment wants notices to be sent. Raises ConfigError where it says so by half."""
+    # whether, not what: a verbose traceback shows the variables
+    has_url, has_secret = (bool(os.environ.get(f"BATCHKIT_NOTIFY_{name}")) for name in ("URL", "SECRET"))
+    if not has_url:
+        return None
+    if not has_secret:
+        raise ConfigError("BATCHKIT_NOTIFY_URL is set without BATCHKIT_NOTIFY_SECRET, which signs what is sent there.")
+    secret = Secret.from_reference("env:BATCHKIT_NOTIFY_SECRET")
+    private = os.environ.get("BATCHKIT_NOTIFY_PRIVATE") == "1"
+    return StandardWebhook(os.environ["BATCHKIT_NOTIFY_URL"], secret, allow_private=private)
 
 
 def _require(value: object, kind: type, name: str, advice: str) -> None:

@@ -135,7 +135,8 @@ def test_a_callback_may_ask_the_batch_and_one_that_fails_stops_nothing(
         ws.on_event(lambda notice: asked.append(len(ws.batch(notice.batch_id).results())))
         with caplog.at_level(logging.ERROR, "batchkit"):
             assert run(ws).join("finished").status == "completed"
-            eventually(lambda: asked == [2, 2])
+            ws.close()
+            assert asked == [2, 2]
     assert caplog.text.count("mistaken callback") >= 2
 
 
@@ -279,6 +280,14 @@ def test_a_secret_of_another_form_is_refused_and_not_shown(tmp_path: Path, secre
     assert secret.removeprefix("whsec_")[:8] not in str(told.value) or secret == "whsec_"
     assert SECRET not in repr(StandardWebhook("https://hooks.example.com/a?b=c", bk.Secret(SECRET)))
     assert "b=c" not in repr(StandardWebhook("https://hooks.example.com/a?b=c", bk.Secret(SECRET)))
+
+
+def test_an_address_without_a_secret_in_the_environment_is_half_a_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCHKIT_NOTIFY_URL", "https://hooks.example.com/")
+    with pytest.raises(bk.ConfigError, match="BATCHKIT_NOTIFY_SECRET"):
+        workspace(tmp_path)
 
 
 def test_neither_address_nor_secret_is_in_the_store(tmp_path: Path, listener: Listener) -> None:

@@ -116,9 +116,9 @@ def test_a_row_without_a_free_profile_says_so_and_stays_pending(tmp_path: Path) 
         items = batch.items()
         assert items["status"].tolist() == ["triggered", "triggered", "pending", "triggered"]
         assert items["error"].tolist()[2] == why
-        writes = batch.record.revision
+        said = batch.explain(2)
+        assert (said.hold, said.sentence) == ("profile", f"It is due. {why}")
         time.sleep(0.3)
-        assert batch.record.revision == writes
     # Which profiles are taken is in the store: another process does not give them out again.
     with bk.Workspace(target, store=store) as again:
         batch = again.batch(batch.id)

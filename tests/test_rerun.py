@@ -338,3 +338,13 @@ def test_nothing_chosen_and_unknown_words_are_told(ws: bk.Workspace) -> None:
             call()
     with pytest.raises(bk.NotFoundError, match="no item 7"):
         batch.rerun(7)
+
+
+def test_no_corrections_at_all_change_nothing(ws: bk.Workspace) -> None:
+    batch = made(ws, permits(20)).join("finished")
+    nothing = batch.results().head(0)
+    with pytest.raises(bk.StateError, match="nothing to run again"):
+        batch.rerun(inputs=nothing)
+    again = batch.rerun(executions="failed", inputs=nothing)
+    assert again.results()["client"].isin(batch.results()["client"]).all()
+    again.join("finished")

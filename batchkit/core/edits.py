@@ -50,6 +50,8 @@ def edited_cells(
     DataFrame's index, where the batch came from a DataFrame; else `inputs` is the whole table again, every row in
     its place. Raises ConfigError where none of this fits, or a row is unknown or there twice.
     """
+    if not len(inputs):
+        return {}
     if inputs.errors:
         raise TableError("inputs cannot be used as it is.\n" + "\n".join(each.message for each in inputs.errors[:10]))
     key = results.own_names(columns)["row"]

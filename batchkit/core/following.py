@@ -1,7 +1,8 @@
 """How often a target is asked what became of executions, and when reading their ends is worth its requests.
 
-At most one request for 50 executions, beside one for each `longest` seconds: half of that is kept for the last reading,
-when nothing runs any more. Where rows wait for executions to finish, there is no such limit.
+At most one request for 50 executions, beside one for each `longest` seconds. To read every end once takes a request
+for each 100; that is always allowed, and the other half is for looks and for what is read in vain. Where rows wait for
+executions to finish, there is no such limit.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ __all__ = ["PAGE", "Purse", "Reading", "next_look", "pays", "reading"]
 PAGE = 100
 #: a reading that is not urgent brings this many ends a page at least
 _WORTHWHILE = 67
-#: executions that earn one request before the last reading
+#: executions that earn one request beside reading them
 _EXECUTIONS_A_REQUEST = 125
 #: requests that even a small batch may make
-_LEAST = 8
+_LEAST = 16
 #: the share that may be spent before the end, so that the last looks need not wait
 _FREELY = 0.8
 _GROWTH = 1.5
+#: the first rates are not to be trusted
+_MOST_GROWTH = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,30 +34,40 @@ class Reading:
     one_by_one: bool
     #: requests
     cost: int
+    #: executions that the list holds, or that would have to be listed to learn the ends still to come
+    listed: int
+
+    def waste(self, unread: int) -> float:
+        """What it costs more than reading so many ends once takes."""
+        return self.cost - unread / PAGE
+
+    def waste_ahead(self, still_open: int) -> float:
+        """What the last reading will cost more than that, if all the others end before it."""
+        return max(0, self.listed - still_open) / PAGE
 
 
 @dataclass(slots=True, kw_only=True)
 class Purse:
-    """The requests that may be made about a batch, and those that were."""
+    """The requests that may be made about a batch beside reading each end once, and those that were."""
 
     #: seconds that earn one request
     longest: float
     #: on the clock that measures durations
     opened_at: float
-    spent: int = 0
+    spent: float = 0.0
 
-    def holds(self, cost: int, *, triggered: int, now: float, last: bool = False) -> bool:
-        """Whether so many requests may be made now. last: nothing runs any more and nothing will be sent."""
-        earned = self._earned(triggered, now)
-        return self.spent + cost <= (earned + triggered / PAGE + 1 if last else _FREELY * earned)
+    def holds(self, cost: float, *, triggered: int, now: float, last: bool = False) -> bool:
+        """Whether so much may be spent now. last: nothing runs any more and nothing will be sent."""
+        return self.spent + cost <= self._earned(triggered, now) * (1 if last else _FREELY)
 
-    def is_half_full(self, cost: int, *, triggered: int, now: float) -> bool:
-        """Whether so many requests leave half of what was earned."""
+    def is_half_full(self, cost: float, *, triggered: int, now: float) -> bool:
+        """Whether that leaves half of what was earned."""
         return 2 * (self.spent + cost) <= self._earned(triggered, now)
 
-    def seconds_to(self, cost: int, *, triggered: int, now: float) -> float:
-        """Seconds until so many requests may be made, if no more executions are triggered."""
-        return max(0.0, ((self.spent + cost) / _FREELY - self._earned(triggered, now)) * self.longest)
+    def seconds_to(self, cost: float, *, triggered: int, now: float, last: bool = False) -> float:
+        """Seconds until so much may be spent, if no more executions are triggered."""
+        wanted = (self.spent + cost) / (1 if last else _FREELY)
+        return max(0.0, (wanted - self._earned(triggered, now)) * self.longest)
 
     def _earned(self, triggered: int, now: float) -> float:
         return max(_LEAST, triggered / _EXECUTIONS_A_REQUEST) + (now - self.opened_at) / self.longest
@@ -67,8 +80,8 @@ def reading(unread: int, listed: int, *, named: bool) -> Reading:
     """
     pages = -(-max(1, listed) // PAGE)
     if named and unread < pages:
-        return Reading(one_by_one=True, cost=unread)
-    return Reading(one_by_one=False, cost=pages)
+        return Reading(one_by_one=True, cost=unread, listed=listed)
+    return Reading(one_by_one=False, cost=pages, listed=listed)
 
 
 def pays(way: Reading, unread: int, *, waited: float, longest: float) -> bool:
@@ -86,4 +99,4 @@ def next_look(
     if rate <= 0:
         return min(pause * _GROWTH, longest)
     ahead = min(max(0, _WORTHWHILE * cost - unread), still_open)
-    return min(max(ahead / rate, shortest), longest)
+    return min(max(ahead / rate, shortest), longest, _MOST_GROWTH * pause)

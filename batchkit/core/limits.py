@@ -24,7 +24,7 @@ class Limits:
     #: seconds
     batch_interval: float | None = None
     #: None: any number
-    max_in_flight: int | None | Unchanged = "unchanged"
+    max_in_flight: int | Unchanged | None = "unchanged"
 
     def __post_init__(self) -> None:
         if self._is_empty:

@@ -107,9 +107,7 @@ class AskedById(Protocol):
 class ListsByStatus(Protocol):
     """A Target that lists a batch's executions by status, so that few requests tell what became of many."""
 
-    async def standing(
-        self, batch_id: str, statuses: Sequence[ExecutionStatus]
-    ) -> tuple[list[Execution], int | None]:
+    async def standing(self, batch_id: str, statuses: Sequence[ExecutionStatus]) -> tuple[list[Execution], int | None]:
         """Up to 100 of the batch's executions in one of these statuses, and how many there are; None: it does not say.
 
         One request. Raises TargetError.
@@ -205,6 +203,9 @@ class Store(Protocol):
         self, batch_id: str, *, statuses: Sequence[ItemStatus] = (), after: int = -1, limit: int
     ) -> list[int]:
         """The next items after `after`, in row order."""
+
+    async def ahead_of(self, batch_id: str, item: int) -> int:
+        """How many pending items are sent before that pending one."""
 
     async def item_input(self, batch_id: str, item: int) -> NewItem:
         """What was read from the file for one item. Raises NotFoundError."""

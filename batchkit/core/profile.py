@@ -9,7 +9,19 @@ from typing import Any
 
 from batchkit.errors import ConfigError
 
-__all__ = ["AgentProfile", "PinnedPool", "ProfilePool", "ProfileRef", "SelectionStrategy", "picked", "profile_refs"]
+__all__ = [
+    "AgentProfile",
+    "PinnedPool",
+    "ProfilePool",
+    "ProfileRef",
+    "SelectionStrategy",
+    "picked",
+    "profile_refs",
+    "wait_for",
+    "waits_for_profile",
+]
+
+_WAITS = "It waits until "
 
 
 class SelectionStrategy(StrEnum):
@@ -105,6 +117,17 @@ class ProfileRef:
     id: str
     name: str
     is_pool: bool = False
+
+
+def wait_for(profile: ProfileRef) -> str:
+    """What a pending row says that waits for that profile, or for one of that pool."""
+    what = f"a profile of pool {profile.name!r}" if profile.is_pool else f"profile {profile.name!r}"
+    return f"{_WAITS}{what} is free."
+
+
+def waits_for_profile(error: str) -> bool:
+    """Whether that is what `wait_for` says."""
+    return error.startswith(_WAITS)
 
 
 def picked(pool: PinnedPool, free: Collection[str], used: Mapping[str, int]) -> ProfileRef | None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from batchkit.core.hours import WorkingHours
-from batchkit.core.schedule import LAST_YEAR, Pace
+from batchkit.core.schedule import LAST_YEAR, Pace, plan
 from batchkit.errors import ConfigError
 
-__all__ = ["Slots"]
+__all__ = ["Slots", "check_last_slot"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,7 @@ class Slots:
     start: datetime
     #: None: always open
     hours: WorkingHours | None = None
+    #: as far as they were needed
     _windows: list[_Window] = field(default_factory=list, init=False)
 
     def slot(self, number: int) -> datetime:
@@ -105,3 +106,9 @@ class Slots:
             f"The last of the groups{inside} would be due after the year {LAST_YEAR}. Start earlier, or use a shorter "
             "batch_interval, a higher max_concurrent or longer working hours."
         )
+
+
+def check_last_slot(count: int, pace: Pace, start: datetime, hours: WorkingHours | None) -> None:
+    """Raise ConfigError if the last of `count` rows would be due beyond the calendar."""
+    plan(count, pace, start)
+    Slots(pace=pace, start=start, hours=hours).slot(max(0, -(-count // pace.max_concurrent) - 1))

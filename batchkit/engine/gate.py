@@ -15,7 +15,7 @@ _LEAD_SECONDS = 0.2
 
 
 class Gate:
-    """What holds the next group back. Waits are counted since boot: sleeping counts, changes of the wall clock do not."""
+    """What holds the next group back. Waits count from boot on: asleep or not, and whatever the wall clock does."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

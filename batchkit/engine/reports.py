@@ -34,6 +34,8 @@ class Reports:
         self._reports: dict[str, dict[int, Execution]] = {}
         self._task: asyncio.Task[None] | None = None
         self._never = asyncio.Event()
+        #: one writes at a time
+        self._writing = asyncio.Lock()
         #: whoever else wants to be told
         self._before = target.on_finished
         target.on_finished = self.add
@@ -48,14 +50,15 @@ class Reports:
 
     async def flush(self) -> None:
         """Write down what is at hand."""
-        for batch_id in list(self._reports):
-            try:
-                if await self._record_some(batch_id):
-                    self._on_note(batch_id)
-            except NotFoundError:
-                self._reports.pop(batch_id)
-            except StoreError as error:
-                logger.warning("%s: ends of executions could not be recorded: %s", batch_id, error)
+        async with self._writing:
+            for batch_id in list(self._reports):
+                try:
+                    if await self._record_some(batch_id):
+                        self._on_note(batch_id)
+                except NotFoundError:
+                    self._reports.pop(batch_id)
+                except StoreError as error:
+                    logger.warning("%s: ends of executions could not be recorded: %s", batch_id, error)
 
     async def lose_unknown(self, batch_id: str) -> None:
         """Write down as lost what another process ran and did not see end: that process is gone."""

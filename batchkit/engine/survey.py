@@ -64,7 +64,8 @@ class Survey:
     async def _look(self, unread: list[Unread], batch: BatchRecord, *, hurried: bool) -> int:
         ending = not batch.progress.unsettled
         if not hurried and not self._holds(2, batch, last=ending):
-            wait = self._purse.seconds_to(2, triggered=batch.progress.triggered, now=self._clock.monotonic())
+            triggered, now = batch.progress.triggered, self._clock.monotonic()
+            wait = self._purse.seconds_to(2, triggered=triggered, now=now, last=ending)
             self.pause = min(max(wait, self._shortest), 2 * self._longest)
             return 0
         changed, still_open, missing = await self._look_at_open(unread)
@@ -72,9 +73,15 @@ class Survey:
         way = await self._way(missing, count, named=still_open is not None and still_open <= PAGE)
         batch = await self._store.batch(self._batch_id)
         last = ending and still_open is not None and still_open <= batch.progress.executions.waiting
-        if count > 0 and (hurried or self._may_read(way, count, batch, last=last)):
+        if count > 0 and (hurried or self._may_read(way, count, batch, still_open or 0, last=last)):
             changed += await self._read(way, missing)
             count = 0
+        elif last and count > 0:
+            # Looks must not use up what the last reading needs.
+            triggered, now = batch.progress.triggered, self._clock.monotonic()
+            wait = self._purse.seconds_to(way.waste(count) + 1, triggered=triggered, now=now, last=True)
+            self.pause = max(self._shortest, wait)
+            return changed
         self._plan(batch, count, way, still_open or 0, hurried=hurried, changed=changed)
         return changed
 
@@ -93,22 +100,25 @@ class Survey:
 
     async def _way(self, missing: list[Unread], count: int, *, named: bool) -> Reading:
         if not missing:
-            return Reading(one_by_one=True, cost=0)
+            return Reading(one_by_one=True, cost=0, listed=0)
         since = min(each.triggered_at for each in missing) - _MARGIN
         listed = await self._store.triggered_since(self._batch_id, since)
         return reading(count, listed, named=named)
 
-    def _may_read(self, way: Reading, count: int, batch: BatchRecord, *, last: bool) -> bool:
+    def _may_read(self, way: Reading, count: int, batch: BatchRecord, still_open: int, *, last: bool) -> bool:
         now, triggered = self._clock.monotonic(), batch.progress.triggered
-        early = self._purse.is_half_full(way.cost, triggered=triggered, now=now)
+        # The last reading must not have to wait.
+        spent = way.waste(count) + (0 if last else way.waste_ahead(still_open))
+        early = self._purse.is_half_full(spent, triggered=triggered, now=now)
         wanted = last or early or pays(way, count, waited=now - self._read_at, longest=self._longest)
-        return wanted and self._holds(way.cost, batch, last=last)
+        return wanted and self._holds(spent, batch, last=last)
 
     async def _read(self, way: Reading, missing: list[Unread]) -> int:
         changed = 0
         async for page in self._pages(way, missing):
             self._learn_clock(missing, page)
             changed += await self._store.note(self._batch_id, items_named(page))
+        self._purse.spent -= changed / PAGE
         self._read_at = self._clock.monotonic()
         return changed
 
@@ -156,6 +166,6 @@ class Survey:
                 rate=rate,
             )
 
-    def _holds(self, cost: int, batch: BatchRecord, *, last: bool = False) -> bool:
+    def _holds(self, cost: float, batch: BatchRecord, *, last: bool = False) -> bool:
         now = self._clock.monotonic()
         return self._purse.holds(cost, triggered=batch.progress.triggered, now=now, last=last)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, select
+from sqlalchemy import Connection, Select, and_, bindparam, func, or_, select
 
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.listing import ItemQuery, Overview
@@ -16,7 +16,7 @@ from batchkit.errors import NotFoundError
 from batchkit.io.reading import batch_of, find_batch, profile_of, read_items
 from batchkit.io.schema import batches, inputs, items
 
-__all__ = ["read_input", "read_overview", "read_page", "read_positions"]
+__all__ = ["read_ahead", "read_input", "read_overview", "read_page", "read_positions"]
 
 #: so few are sorted faster than they are found in the index by time
 _FEW = 20_000
@@ -115,6 +115,17 @@ def read_positions(
     if statuses:
         query = query.where(items.c.status.in_(statuses))
     return list(connection.scalars(query.order_by(items.c.position).limit(limit)))
+
+
+def read_ahead(connection: Connection, batch_id: str, item: int) -> int:
+    """How many pending items are sent before `item`."""
+    mine = select(items.c.execute_at).where(items.c.batch_id == batch_id, items.c.position == item).scalar_subquery()
+    query = select(func.count()).where(
+        items.c.batch_id == batch_id,
+        items.c.status == ItemStatus.PENDING,
+        or_(items.c.execute_at < mine, and_(items.c.execute_at == mine, items.c.position < item)),
+    )
+    return connection.scalar(query) or 0
 
 
 def read_input(connection: Connection, batch_id: str, item: int) -> NewItem:

@@ -16,6 +16,7 @@ from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.outcome import Refused, Triggered, Unclear
 from batchkit.core.record import ItemOutcome
 from batchkit.io.ledger import log, shift
+from batchkit.io.reading import execution_of
 from batchkit.io.schema import items
 
 __all__ = ["note_executions", "record_outcomes"]
@@ -37,9 +38,7 @@ _EXECUTION: dict[str, Any] = {
     "x_finished": bindparam("b_finished"),
 }
 _NOTE = (
-    update(items)
-    .where(_item)
-    .values(**_EXECUTION, x_heard=bindparam("b_heard"), x_timed_out=bindparam("b_timed_out"))
+    update(items).where(_item).values(**_EXECUTION, x_heard=bindparam("b_heard"), x_timed_out=bindparam("b_timed_out"))
 )
 _TRIGGERED: dict[str, Any] = {
     "status": ItemStatus.TRIGGERED,
@@ -147,7 +146,8 @@ def note_executions(
         elif row.x_status in _TERMINAL:
             if heard is not None or row.x_heard is None or not ended:
                 continue
-            execution = _completed(execution, row)
+            # That the target has nothing to say of an end does not undo it.
+            execution = (execution_of(row) if execution.error == LOST else None) or _completed(execution, row)
             moves["x_partial"] -= 1
         elif heard is None and row.x_status == execution.status and (row.x_url or "") == execution.url:
             continue

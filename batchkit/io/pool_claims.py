@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, upda
 from sqlalchemy.dialects.sqlite import insert
 
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
-from batchkit.core.profile import PinnedPool, ProfileRef, picked
+from batchkit.core.profile import PinnedPool, ProfileRef, picked, wait_for
 from batchkit.core.target import TargetInfo
 from batchkit.io.reading import profile_of
 from batchkit.io.schema import IN_USE, batches, inputs, items, microseconds, profile_uses
@@ -135,13 +135,13 @@ class _Desk:
             free = {member.id for member in self._own.members if self._is_free(member.id)}
             chosen = picked(self._own, free, self._used)
             if chosen is None:
-                return None, f"It waits until a profile of pool {self._own.name!r} is free."
+                return None, wait_for(self._own.ref)
         else:
             chosen = named or self._default
         if chosen is None or chosen.is_pool:
             return chosen, ""
         if not self._is_free(chosen.id):
-            return None, f"It waits until profile {chosen.name!r} is free."
+            return None, wait_for(chosen)
         self._in_use[chosen.id] += 1
         self._used[chosen.id] = max(self._used.values(), default=0) + 1
         self._given.append(chosen.id)

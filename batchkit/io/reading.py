@@ -294,7 +294,9 @@ def read_unread_executions(connection: Connection, batch_id: str) -> list[Unread
         items.c.batch_id == batch_id, items.c.status == ItemStatus.TRIGGERED, _UNTOLD
     )
     return [
-        Unread(item=row.position, execution_id=row.execution_id, triggered_at=row.triggered_at, created_at=row.x_created)
+        Unread(
+            item=row.position, execution_id=row.execution_id, triggered_at=row.triggered_at, created_at=row.x_created
+        )
         for row in connection.execute(query.order_by(items.c.position))
     ]
 

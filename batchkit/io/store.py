@@ -183,6 +183,10 @@ class SqlStore:
         """The next items after `after`, in row order."""
         return await self._database.read(listing.read_positions, batch_id, statuses, after, limit)
 
+    async def ahead_of(self, batch_id: str, item: int) -> int:
+        """How many pending items are sent before that pending one."""
+        return await self._database.read(listing.read_ahead, batch_id, item)
+
     async def item_input(self, batch_id: str, item: int) -> NewItem:
         """What was read from the file for one item."""
         return await self._database.read(listing.read_input, batch_id, item)

@@ -200,9 +200,7 @@ class AsteroidTarget:
         async for page in self._listed(batch_id, since, [status for status in ExecutionStatus if status.terminal]):
             yield page
 
-    async def standing(
-        self, batch_id: str, statuses: Sequence[ExecutionStatus]
-    ) -> tuple[list[Execution], int | None]:
+    async def standing(self, batch_id: str, statuses: Sequence[ExecutionStatus]) -> tuple[list[Execution], int | None]:
         """Up to 100 of the batch's executions in one of these statuses, and how many there are. One request."""
         query = [("metadata", f"{BATCH_KEY}={batch_id}"), *(("status", status.value) for status in statuses)]
         items, total = await self._reader.page("executions", query=query)

@@ -87,7 +87,9 @@ def test_every_outcome_is_right_whatever_webhooks_do(platform: bk.DemoPlatform, 
     platform.faults.webhooks(duplicate=0.2, lost=0.1, forged=0.05, early=0.2, shuffle=1.5)
     with receiver(store, platform.webhook_public_key, port):
         platform.send_webhooks(f"http://127.0.0.1:{port}/hooks")
-        with bk.Workspace(bk.AsteroidTarget(platform.url, platform.api_key), store=store) as ws:
+        target = bk.AsteroidTarget(platform.url, platform.api_key)
+        target.poll_interval = 1.0
+        with bk.Workspace(target, store=store) as ws:
             batch = run(ws, ROWS)
             batch.join("finished")
             assert batch.record.heard_at is not None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from batchkit.core.flow import Flow
 from batchkit.core.ports import Clock
 from batchkit.core.record import BatchRecord, NewBatch
 from batchkit.core.request import NewItem
@@ -36,7 +37,9 @@ class Bench:
     clock: FakeClock
     engine: KernelEngine
 
-    async def batch(self, rows: int, *, attend: bool = True, start_in: float = 0.0, **pace: float) -> str:
+    async def batch(
+        self, rows: int, *, attend: bool = True, start_in: float = 0.0, flow: Flow | None = None, **pace: float
+    ) -> str:
         limits = Pace(
             max_concurrent=int(pace.get("max_concurrent", 5)), batch_interval=pace.get("batch_interval", 60.0)
         )
@@ -48,6 +51,7 @@ class Bench:
                 version=None,
                 target=TargetInfo(kind="scripted", url="memory"),
                 pace=limits,
+                flow=flow or Flow(),
                 start_at=self.clock.now() + timedelta(seconds=start_in),
             )
         )

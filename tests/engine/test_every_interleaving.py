@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from batchkit.core.execution import Execution
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
+from batchkit.core.limits import Limits
 from batchkit.core.outcome import Held, NotSent, Outcome, Refused, Unclear
 from batchkit.core.record import NewBatch
 from batchkit.core.request import NewItem, TriggerRequest
@@ -127,6 +128,8 @@ class Interleavings(RuleBasedStateMachine):
         super().__init__()
         self.processes: list[Process] = []
         self.paused_here: tuple[int, int] | None = None
+        #: seconds since boot from which the rate rule is to hold by the limits as they are
+        self.rated_from = 0.0
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(asyncio.wait_for(work, 60))
@@ -209,6 +212,24 @@ class Interleavings(RuleBasedStateMachine):
         at = self.clock.now() + timedelta(seconds=seconds)
         self.run(self.processes[who].engine.reschedule_items(self.batch_id, [item], at, "user"))
 
+    @rule(
+        who=st.integers(0, 1),
+        limit=st.none() | st.integers(1, 4),
+        interval=st.sampled_from([None, 0.0, 10.0, 60.0]),
+        in_flight=st.sampled_from(["unchanged", None, 2, 5]),
+    )
+    def the_limits_are_changed(self, who: int, limit: int | None, interval: float | None, in_flight: Any) -> None:
+        if limit is None and interval is None and in_flight == "unchanged":
+            return
+        limits = Limits(max_concurrent=limit, batch_interval=interval, max_in_flight=in_flight)
+        try:
+            record = self.run(self.processes[who].engine.change_limits(self.batch_id, limits, "user"))
+        except StateError:
+            return
+        self.pace = record.pace
+        # The other process may run the batch: it follows within one poll, and rates hold from there on.
+        self.rated_from = self.clock.boot()[1] + POLL
+
     @rule(who=st.integers(0, 1))
     def a_process_is_killed_and_started_again(self, who: int) -> None:
         self.run(self.processes[who].kill())
@@ -243,7 +264,7 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: self.processes and self.pace.batch_interval > 0)
     def the_rate_rule_holds(self) -> None:
         window = self.pace.batch_interval - TOLERANCE.total_seconds()
-        times = self.platform.sent_at
+        times = [at for at in self.platform.sent_at if at > self.rated_from]
         for first, last in zip(times, times[self.pace.max_concurrent :], strict=False):
             assert last - first >= window - 1e-3, f"{self.pace}: {times}"
 

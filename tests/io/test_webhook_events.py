@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batchkit.core.execution import Execution, ExecutionOutcome, ExecutionStatus
+from batchkit.core.execution import LOST, Execution, ExecutionOutcome, ExecutionStatus
 from batchkit.core.heard import Heard, Hearing
 from batchkit.core.lifecycle import ItemStatus
 from batchkit.core.outcome import NotSent, Triggered, Unclear
@@ -149,6 +149,17 @@ def test_what_the_target_says_of_an_outcome_the_webhook_left_out_is_counted(tmp_
         await shop.note(0, COMPLETED, outcome=ExecutionOutcome.FAILURE)
         executions = (await shop.store.batch(shop.batch_id)).progress.executions
         assert (executions.succeeded, executions.failed) == (0, 1)
+
+    play(scene, tmp_path / "s.sqlite")
+
+
+def test_an_end_that_the_target_knows_nothing_of_stays_what_the_webhook_said(tmp_path: Path) -> None:
+    async def scene(shop: Shop) -> None:
+        await shop.answer(0)
+        await shop.hear(shop.heard(COMPLETED, outcome=ExecutionOutcome.SUCCESS))
+        assert await shop.note(0, FAILED, error=LOST) == 1
+        record = await shop.store.batch(shop.batch_id)
+        assert (record.progress.executions.succeeded, record.partial) == (1, 0)
 
     play(scene, tmp_path / "s.sqlite")
 
