@@ -27,6 +27,8 @@ __all__ = ["PAGES", "Pages"]
 
 #: what is served, and what each page calls itself
 PAGES = {"wizard": "New batch", "dashboard": "Batches"}
+#: what shows each page, with the way to the other
+_VIEWS = {"wizard": 'Wizard(ws, dashboard="dashboard.ipynb")', "dashboard": 'Dashboard(ws, wizard="wizard.ipynb")'}
 _HOST = "127.0.0.1"
 #: what the pages may load: what this server gives them
 _CONTENT = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'"
@@ -113,9 +115,14 @@ class Pages:
                 "token": self._token,
                 "root_dir": str(pages),
                 # Voila's template asks a content network for a font; where there is no network, the page would hang.
-                "tornado_settings": {"headers": {"Content-Security-Policy": _CONTENT}},
+                "tornado_settings": {
+                    "headers": {"Content-Security-Policy": _CONTENT},
+                    # A page that is left ends its kernel by a request without this cookie, which Voila never sets.
+                    # The server refuses what comes from another origin in any case.
+                    "disable_check_xsrf": True,
+                },
             },
-            "VoilaConfiguration": {"file_allowlist": [], "show_tracebacks": False},
+            "VoilaConfiguration": {"file_allowlist": [], "show_tracebacks": True},
             "MappingKernelManager": {"cull_interval": 60, "cull_idle_timeout": _IDLE_SECONDS},
         }
 
@@ -149,7 +156,8 @@ def _free_port(port: int) -> int:
 def _notebook(page: str) -> dict[str, Any]:
     """A notebook that shows that page, with links to all."""
     links = " · ".join(f"**{title}**" if name == page else f"[{title}]({name}.ipynb)" for name, title in PAGES.items())
-    source = f"import batchkit as bk\n\nws = bk.Workspace()\nws.{page}()"
+    view = f"from batchkit.ui.{page} import {page.capitalize()}"
+    source = f"import batchkit as bk\n{view}\n\nws = bk.Workspace()\n{_VIEWS[page]}.view"
     code: dict[str, Any] = {
         "cell_type": "code",
         "id": "page",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ import pytest
 import batchkit as bk
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "scripted_run.ipynb"
+TUTORIAL = NOTEBOOK.with_name("tutorial.ipynb")
 CHURCHES = """\
 street,postcode,city,country,agent profile
 Domplatz 1,50667,Köln,DE,Clerk A
@@ -114,3 +116,44 @@ def test_the_pages_open_without_any_set_up(home: Path, name: str) -> None:
     done = run("pytest", "--nbval", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", str(notebook))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
+
+
+def test_the_tutorial_stores_pictures_and_outputs_but_nothing_of_the_machine_it_ran_on() -> None:
+    notebook = nbformat.read(TUTORIAL, as_version=4)
+    nbformat.validate(notebook)
+    assert "widgets" not in notebook.metadata
+    pages = [cell for cell in notebook.cells if re.search(r"ws\.(wizard|dashboard)\(", cell.source)]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    shown = [cell for cell in code if cell not in pages and cell.outputs]
+    assert [cell.outputs for cell in pages if cell.cell_type == "code"] == [[], []]
+    assert len(shown) > 15
+    for cell in shown:
+        assert cell.metadata.tags in (["nbval-check-output"], ["nbval-ignore-output"])
+    stored = json.dumps([cell.outputs for cell in code])
+    for foreign in ("widget", str(Path.home()), "/tmp", "127.0.0.1", "demo-", "api_key", "Traceback"):
+        assert foreign not in stored, foreign
+
+
+def test_every_picture_of_the_tutorial_is_there_and_small() -> None:
+    text = "".join(cell.source for cell in nbformat.read(TUTORIAL, as_version=4).cells)
+    named = re.findall(r"!\[[^]]{20,}\]\((pictures/[a-z]+\.png)\)", text)
+    assert sorted(named) == sorted(f"pictures/{path.name}" for path in TUTORIAL.with_name("pictures").iterdir())
+    for name in named:
+        picture = (TUTORIAL.parent / name).read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) < 80_000, name
+
+
+def test_the_tutorial_runs_from_top_to_bottom_without_any_set_up(home: Path) -> None:
+    done = run("pytest", "--nbval", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", str(TUTORIAL))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed" in done.stdout
+    assert not list(home.glob("*.csv"))
+
+
+def test_papermill_runs_the_tutorial_and_every_row_comes_to_its_end(home: Path, demo: bk.DemoPlatform) -> None:
+    done = run("papermill", str(TUTORIAL), "done.ipynb", "--no-progress-bar")
+    assert done.returncode == 0, done.stderr
+    # 13 of March permits, for one is cancelled, and 5 of the batch that is taken over.
+    assert len(demo.executions()) == 18
+    assert demo.api_key not in (home / "done.ipynb").read_text("utf-8")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from http.cookiejar import CookieJar
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.request import HTTPCookieProcessor, OpenerDirector, ProxyHandler, build_opener
+from urllib.request import HTTPCookieProcessor, OpenerDirector, ProxyHandler, Request, build_opener
 
 import psutil
 import pytest
@@ -82,6 +82,16 @@ def opener() -> OpenerDirector:
     return build_opener(ProxyHandler({}), HTTPCookieProcessor(CookieJar()))
 
 
+def end_kernel(user: OpenerDirector, url: str, page: str) -> None:
+    """As the page does when it is left: with the cookies it has. What another origin asks for is refused."""
+    [kernel] = set(re.findall(r'"kernelId": ?"([^"]+)"', page))
+    end = f"{url.partition('/render')[0]}/api/shutdown/{kernel}"
+    with pytest.raises(HTTPError, match=r"40[34]"):
+        user.open(Request(end, data=b"", headers={"Origin": "http://127.0.0.1:1"})).close()
+    with user.open(Request(end, data=b"")) as answer:
+        assert answer.status == 204
+
+
 def test_it_serves_both_pages_to_whoever_has_the_key_and_runs_the_batches(
     served: Served, tmp_path: Path, demo: bk.DemoPlatform
 ) -> None:
@@ -91,10 +101,12 @@ def test_it_serves_both_pages_to_whoever_has_the_key_and_runs_the_batches(
             assert "/login" in answer.url
         with pytest.raises(HTTPError, match="403"):
             opener().open(f"{url.partition('/voila')[0]}/voila/files/voila.json").close()
-        with opener().open(f"{url}?token={token}", timeout=60) as answer:
+        user = opener()
+        with user.open(f"{url}?token={token}", timeout=60) as answer:
             page = answer.read().decode()
         assert "Traceback" not in page
         assert "application/vnd.jupyter.widget-view+json" in page
+        end_kernel(user, url, page)
 
     # The key is in no command line, where all users of the machine could read it.
     processes = [psutil.Process(served.process.pid), *psutil.Process(served.process.pid).children(recursive=True)]

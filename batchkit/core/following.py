@@ -18,7 +18,7 @@ _WORTHWHILE = 67
 #: executions that earn one request beside reading them
 _EXECUTIONS_A_REQUEST = 125
 #: requests that even a small batch may make
-_LEAST = 16
+_LEAST = 12
 #: the share that may be spent before the end, so that the last looks need not wait
 _FREELY = 0.8
 _GROWTH = 1.5
@@ -34,16 +34,17 @@ class Reading:
     one_by_one: bool
     #: requests
     cost: int
-    #: executions that the list holds, or that would have to be listed to learn the ends still to come
+    #: executions that a list of the ends holds
     listed: int
 
     def waste(self, unread: int) -> float:
         """What it costs more than reading so many ends once takes."""
         return self.cost - unread / PAGE
 
-    def waste_ahead(self, still_open: int) -> float:
-        """What the last reading will cost more than that, if all the others end before it."""
-        return max(0, self.listed - still_open) / PAGE
+    @property
+    def waste_ahead(self) -> float:
+        """What the last reading costs more than that, where it lists these ends again."""
+        return self.listed / PAGE
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,5 +99,7 @@ def next_look(
     """
     if rate <= 0:
         return min(pause * _GROWTH, longest)
-    ahead = min(max(0, _WORTHWHILE * cost - unread), still_open)
+    lacking = _WORTHWHILE * cost - unread
+    # Where reading would pay and may not be, the purse waits for the end.
+    ahead = min(lacking, still_open) if lacking > 0 else still_open
     return min(max(ahead / rate, shortest), longest, _MOST_GROWTH * pause)

@@ -22,7 +22,7 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY = timedelta(days=1)
 _MICROSECOND = timedelta(microseconds=1)
 #: later than any time that is asked for, and not so late that an offset cannot be added
-_NEVER = datetime.max - 2 * _DAY
+_NEVER = datetime.combine(date.max - 2 * _DAY, time())
 #: a week of days, and those that clocks may take away
 _MOST_PIECES = 40
 

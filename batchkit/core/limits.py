@@ -1,4 +1,4 @@
-"""Changing a batch's limits while it runs: what is to be changed, and what follows for when the next group may start."""
+"""Changing a batch's limits while it runs: what is to be changed, and when the next group may start then."""
 
 from __future__ import annotations
 

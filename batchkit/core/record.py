@@ -48,7 +48,7 @@ class NewBatch:
     start_at: datetime
     #: rows tried first and at once; the rest is held until the batch is resumed; 0: none
     trial: int = 0
-    flow: Flow = Flow()
+    flow: Flow = field(default_factory=Flow)
     default_profile: ProfileRef | None = None
     columns: tuple[str, ...] = ()
     #: `Mapping.to_dict()`
@@ -110,7 +110,7 @@ class BatchRecord:
     runner_alive: bool
     #: rows tried first; the others are held until the batch is resumed; 0: nothing is held
     trial: int = 0
-    flow: Flow = Flow()
+    flow: Flow = field(default_factory=Flow)
     #: put away by its user
     archived: bool = False
     #: as in `NewBatch`

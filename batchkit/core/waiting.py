@@ -10,7 +10,7 @@ from batchkit.errors import BatchCancelled, BatchInDoubt, BatchInterrupted, Batc
 
 __all__ = ["Until", "is_reached"]
 
-#: "triggered": every row is triggered, cancelled or refused; "finished": every outcome is known too, or past its deadline
+#: "triggered": every row is triggered, cancelled or refused; "finished": all outcomes are known or past the deadline
 Until = Literal["triggered", "finished"]
 
 

@@ -19,6 +19,8 @@ _NEEDS_PERSON = [status for status in ExecutionStatus if status.needs_person]
 _SKEW = timedelta(minutes=5)
 #: how much that may vary
 _MARGIN = timedelta(seconds=2)
+#: so many of the longest pauses the target's own count is believed that none has ended
+_TRUST = 10
 
 
 class Survey:
@@ -69,11 +71,17 @@ class Survey:
             self.pause = min(max(wait, self._shortest), 2 * self._longest)
             return 0
         changed, still_open, missing = await self._look_at_open(unread)
-        count = len(missing) if still_open is None or still_open <= PAGE else len(missing) - still_open
-        way = await self._way(missing, count, named=still_open is not None and still_open <= PAGE)
+        # Where all open ones were listed, the missing are exactly those that have ended.
+        named = len(missing) < len(unread) or still_open == 0
+        count = len(missing) if named or still_open is None else len(missing) - still_open
+        if count <= 0 and self._clock.monotonic() - self._read_at >= _TRUST * self._longest:
+            count = len(missing)
+        way = await self._way(missing, count, still_open or 0, named=named)
         batch = await self._store.batch(self._batch_id)
-        last = ending and still_open is not None and still_open <= batch.progress.executions.waiting
-        if count > 0 and (hurried or self._may_read(way, count, batch, still_open or 0, last=last)):
+        ended = batch.progress.triggered - (still_open or 0)
+        stands_still = ended == self._last[1] and (still_open or 0) <= batch.progress.executions.waiting
+        last = ending and (still_open == 0 or stands_still)
+        if count > 0 and (hurried or self._may_read(way, count, batch, last=last)):
             changed += await self._read(way, missing)
             count = 0
         elif last and count > 0:
@@ -98,17 +106,17 @@ class Survey:
         self._purse.spent += 1
         return changed + await self._store.note(self._batch_id, items_named(waiting)), total, unread
 
-    async def _way(self, missing: list[Unread], count: int, *, named: bool) -> Reading:
+    async def _way(self, missing: list[Unread], count: int, still_open: int, *, named: bool) -> Reading:
         if not missing:
             return Reading(one_by_one=True, cost=0, listed=0)
         since = min(each.triggered_at for each in missing) - _MARGIN
         listed = await self._store.triggered_since(self._batch_id, since)
-        return reading(count, listed, named=named)
+        return reading(count, max(count, listed - still_open), named=named)
 
-    def _may_read(self, way: Reading, count: int, batch: BatchRecord, still_open: int, *, last: bool) -> bool:
+    def _may_read(self, way: Reading, count: int, batch: BatchRecord, *, last: bool) -> bool:
         now, triggered = self._clock.monotonic(), batch.progress.triggered
         # The last reading must not have to wait.
-        spent = way.waste(count) + (0 if last else way.waste_ahead(still_open))
+        spent = way.waste(count) + (0 if last else way.waste_ahead)
         early = self._purse.is_half_full(spent, triggered=triggered, now=now)
         wanted = last or early or pays(way, count, waited=now - self._read_at, longest=self._longest)
         return wanted and self._holds(spent, batch, last=last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -48,6 +49,7 @@ from batchkit.io import (
 from batchkit.io.clock_changes import realigned
 from batchkit.io.database import Database
 from batchkit.io.finish import note_finish
+from batchkit.io.kept import remove_kept
 from batchkit.io.ledger import log
 from batchkit.io.limits import change_limits
 from batchkit.io.schema import mappings
@@ -248,6 +250,7 @@ class SqlStore:
         while first < total:
             first = await self._database.write(deletion.delete_piece, batch_id, first)
         await self._database.write(deletion.delete_rest, batch_id)
+        await asyncio.to_thread(remove_kept, self._database.path, batch_id)
 
     async def cancel_items(self, batch_id: str, ids: Sequence[int], actor: str) -> ItemChange:
         """Cancel pending items; many in several transactions."""

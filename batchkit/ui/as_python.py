@@ -25,6 +25,8 @@ class Recipe:
     is_default: bool
     #: the store's file; empty: the one a Workspace has without arguments
     store: str
+    #: the default target is the demo platform
+    is_demo: bool = False
     agent: Agent
     #: only this agent has its name
     is_name_unique: bool
@@ -57,6 +59,8 @@ def _workspace(recipe: Recipe) -> list[str]:
 
 def _target(recipe: Recipe) -> tuple[list[str], str]:
     info = recipe.target
+    if recipe.is_demo:
+        return ["# On the demo platform, as long as BATCHKIT_URL and BATCHKIT_API_KEY are not set."], ""
     if recipe.is_default:
         return [], ""
     if info.kind == "asteroid" and info.secret:

@@ -123,12 +123,12 @@ class Draft:
 
     def _max_concurrent(self) -> int:
         try:
-            value = int(self.max_concurrent)
+            value = float(self.max_concurrent)
         except ValueError:
-            value = 0
-        if value < 1:
+            value = 0.0
+        if value < 1 or not value.is_integer():
             raise ConfigError("This must be a whole number of executions, 1 or more.")
-        return value
+        return int(value)
 
     def _batch_interval(self) -> float:
         try:

@@ -298,6 +298,7 @@ def _configure(state: WizardState, earlier: Sequence[BatchRecord], now: datetime
         "obstacle": state.why_not_start() or (problems.get("batch_interval") or ""),
         "trial": TRIAL if state.rows > TRIAL else 0,
         "launching": state.launching,
+        "not_made": state.not_made,
     }
 
 

@@ -12,6 +12,7 @@ from batchkit.core.config import BatchConfig
 from batchkit.core.profile import profile_refs
 from batchkit.core.table import Table
 from batchkit.errors import ExportError
+from batchkit.io.kept import kept_folder
 from batchkit.ui.as_python import Recipe, as_python
 from batchkit.ui.downloads import file_name
 from batchkit.ui.state import WizardState
@@ -36,11 +37,13 @@ def kept_recipe(
     recipe = Recipe(
         target=workspace.target.info,
         is_default=workspace.has_default_target,
-        store="" if workspace.has_default_store else workspace.store.label,
+        # What the environment names here, it need not name where the cell is run.
+        store="" if workspace.has_default_store and not os.environ.get("BATCHKIT_STORE") else workspace.store.label,
+        is_demo=workspace.is_demo,
         agent=state.agent,
         is_name_unique=is_name_unique,
         source=state.source,
-        path=_kept(Path(workspace.store.label).parent / "uploads" / batch_id, state),
+        path=_kept(kept_folder(Path(workspace.store.label), batch_id), state),
         mapping=state.mapping,
         policy=state.policy,
         config=config,

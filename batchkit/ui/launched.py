@@ -1,21 +1,20 @@
-"""The batch the wizard has made: its card, how the rows tried first went, and commands on it."""
+"""The batch the wizard has made: its card, and how the rows tried first went."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from batchkit.core.lifecycle import BatchStatus
+from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.record import BatchRecord, ItemRecord
-from batchkit.errors import BatchkitError, ConfigError
-from batchkit.ui.cards import Surroundings, card_of
+from batchkit.errors import BatchkitError
+from batchkit.ui.around import Around
+from batchkit.ui.cards import card_of
 from batchkit.ui.watching import Watcher
 
 if TYPE_CHECKING:
-    from batchkit.batch import Batch
     from batchkit.ui.view import Intent
     from batchkit.workspace import Workspace
 
@@ -44,28 +43,24 @@ class Launched:
         self._batch_id = ""
         self._trial = 0
         self._seen: _Seen | None = None
-        self._alone_since: float | None = None
-        self._note = ""
+        #: why the store cannot be read; empty: it can
+        self._failure = ""
+        self._around = Around(workspace)
         self._watcher = Watcher(self._look, self._is_open, seconds=_SECONDS)
-        commands: dict[str, Callable[[Batch], object]] = {
-            "pause": lambda batch: batch.pause(),
-            "resume": lambda batch: batch.resume(),
-            "cancel": lambda batch: batch.cancel(),
-            "take_over": lambda batch: batch.take_over(),
-        }
-        self.intents: dict[str, Intent] = {
-            "seen": self._be_seen,
-            "forget": self._forget,
-            **{name: self._command(command) for name, command in commands.items()},
-        }
+        self.intents: dict[str, Intent] = {"seen": self._be_seen}
 
     def show(self, batch_id: str, trial: int) -> None:
         """Follow that batch, of which `trial` rows are tried first; an empty id: none."""
         with self._lock:
-            self._batch_id, self._trial, self._seen, self._note = batch_id, trial, None, ""
+            self._batch_id, self._trial, self._seen, self._failure = batch_id, trial, None, ""
         if batch_id:
             self._look()
             self._watcher.seen()
+
+    def look(self) -> None:
+        """Read it, and have it drawn in any case."""
+        self._look()
+        self._on_change()
 
     def close(self) -> None:
         """Look no more."""
@@ -75,41 +70,20 @@ class Launched:
     def snapshot(self) -> dict[str, Any] | None:
         """What the page draws; None: there is no batch."""
         with self._lock:
-            seen, note, trial = self._seen, self._note, self._trial
+            seen, failure, trial = self._seen, self._failure, self._trial
         if seen is None:
             return None
         record = seen.record
-        card = card_of(record, self._around(record))
-        waits = bool(record.trial) and record.status is BatchStatus.PAUSED
+        asks = _asks(seen)
         return {
-            "card": card.to_json(),
-            "note": note,
+            "card": card_of(record, self._around.of(record)).to_json(),
+            "failure": failure,
             "trial": trial,
             "tried": [_tried(item) for item in seen.tried],
-            #: every row of the trial was sent, and the rest is held
-            "asks": waits and not any(item.status in ("pending", "triggering") for item in seen.tried),
+            "standing": _standing(seen, trial, asks=asks) if trial else "",
+            "asks": asks,
             "rest": record.progress.pending,
         }
-
-    def _around(self, record: BatchRecord) -> Surroundings:
-        workspace = self._workspace
-        is_here = record.id in workspace.engine.active
-        alone = record.interrupted and not is_here
-        self._alone_since = (self._alone_since or time.monotonic()) if alone else None
-        missing = ""
-        try:
-            workspace.check_runs_here(record)
-        except ConfigError as error:
-            missing = str(error)
-        trouble = workspace.engine.trouble(record.id) if is_here else None
-        return Surroundings(
-            now=workspace.clock.now(),
-            is_here=is_here,
-            unattended=0.0 if self._alone_since is None else time.monotonic() - self._alone_since,
-            has_worker=workspace.engine_kind == "worker",
-            missing=missing,
-            trouble="" if trouble is None else str(trouble),
-        )
 
     def _is_open(self) -> bool:
         seen = self._seen
@@ -124,8 +98,9 @@ class Launched:
             record = call(store.batch(batch_id))
             tried = tuple(call(store.items(batch_id, limit=trial))) if trial else ()
         except BatchkitError as error:
-            self._say(str(error))
+            self._fail(str(error))
             return
+        self._fail("")
         seen = _Seen(record=record, tried=tried)
         with self._lock:
             changed = self._batch_id == batch_id and seen != self._seen
@@ -139,27 +114,38 @@ class Launched:
         if self._batch_id:
             self._watcher.seen()
 
-    def _forget(self, _details: Mapping[str, Any], _buffers: Sequence[memoryview]) -> None:
-        self._say("")
-
-    def _say(self, text: str) -> None:
+    def _fail(self, text: str) -> None:
         with self._lock:
-            changed, self._note = text != self._note, text
+            changed, self._failure = text != self._failure, text
         if changed:
             self._on_change()
 
-    def _command(self, command: Callable[[Batch], object]) -> Intent:
-        def intent(details: Mapping[str, Any], _buffers: Sequence[memoryview]) -> None:
-            batch = self._workspace.batch(str(details.get("batch")))
-            self._say("")
-            try:
-                command(batch)
-            except BatchkitError as error:
-                self._say(str(error))
-            self._look()
-            self._on_change()
 
-        return intent
+def _asks(seen: _Seen) -> bool:
+    """Whether every row of the trial was sent, and the rest is held until somebody decides."""
+    waits = bool(seen.record.trial) and seen.record.status is BatchStatus.PAUSED
+    return waits and not any(map(_is_unsent, seen.tried))
+
+
+def _standing(seen: _Seen, trial: int, *, asks: bool) -> str:
+    """How the trial stands, in words."""
+    record = seen.record
+    paused = record.status is BatchStatus.PAUSED
+    if asks and any(item.execution is not None and not item.execution.status.terminal for item in seen.tried):
+        return "They are triggered and still running. You can wait for how they go, or go on."
+    if asks:
+        return "They have ended. Look at how they went, then go on with the rest."
+    if record.status.final or not record.progress.pending:
+        return "Nothing is held back any more."
+    if not record.trial:
+        return "The rest is held, because the batch is paused." if paused else "The rest is on its way."
+    if paused:
+        return "The batch was paused before all of them were sent. Resume it to go on with them."
+    return f"Trying the first {trial:,} row{'' if trial == 1 else 's'}…"
+
+
+def _is_unsent(item: ItemRecord) -> bool:
+    return item.status in (ItemStatus.PENDING, ItemStatus.TRIGGERING)
 
 
 def _tried(item: ItemRecord) -> dict[str, Any]:
@@ -171,5 +157,4 @@ def _tried(item: ItemRecord) -> dict[str, Any]:
         "outcome": "" if execution is None or execution.outcome is None else str(execution.outcome),
         "said": item.error or ("" if execution is None else execution.error or execution.reasoning),
         "url": "" if execution is None else execution.url,
-        "open": execution is not None and not execution.status.terminal,
     }

@@ -77,6 +77,8 @@ class WizardState:
     """Everything the wizard knows."""
 
     step: Step = Step.UPLOAD
+    #: the furthest step that was begun
+    reached: Step = Step.UPLOAD
     agent: Agent | None = None
     profiles: tuple[AgentProfile, ...] = ()
     pools: tuple[ProfilePool, ...] = ()
@@ -102,6 +104,8 @@ class WizardState:
     round: int = 0
     #: a batch is being made
     launching: bool = False
+    #: why the last attempt to make one failed; empty: it did not
+    not_made: str = ""
     batch_id: str = ""
 
     # The agent and the table
@@ -147,7 +151,7 @@ class WizardState:
 
     def _unchecked(self, **changes: Any) -> WizardState:
         """With those changes; what was checked before does not count any more."""
-        changed = replace(self, glimpse=None, checked=None, failure="", round=self.round + 1, **changes)
+        changed = replace(self, glimpse=None, checked=None, failure="", not_made="", round=self.round + 1, **changes)
         return replace(changed, step=changed._furthest(changed.step))
 
     # The mapping
@@ -250,7 +254,7 @@ class WizardState:
         reason = self.obstacle(step)
         if reason:
             raise StateError(reason)
-        return replace(self, step=step)
+        return replace(self, step=step, reached=max(self.reached, step, key=_ORDER.index))
 
     def obstacle(self, step: Step) -> str:
         """Why that step cannot be begun yet; empty: it can."""
@@ -258,8 +262,9 @@ class WizardState:
         return next(filter(None, reasons), "")
 
     def is_done(self, step: Step) -> bool:
-        """Whether nothing is open in that step or before it."""
-        return not self.obstacle(step) and not self._open_in(step)
+        """Whether it was begun, and nothing is open in it or before it."""
+        begun = _ORDER.index(step) <= _ORDER.index(self.reached)
+        return begun and not self.obstacle(step) and not self._open_in(step)
 
     def why_not_start(self) -> str:
         """Why the batch cannot be made yet; empty: it can."""
@@ -318,11 +323,11 @@ class WizardState:
         reason = self.why_not_start()
         if reason:
             raise StateError(reason)
-        return replace(self, launching=True)
+        return replace(self, launching=True, not_made="")
 
-    def launched(self, batch_id: str) -> WizardState:
-        """It was made; an empty id: it was not."""
-        return replace(self, launching=False, batch_id=batch_id)
+    def launched(self, batch_id: str, why: str = "") -> WizardState:
+        """It was made; an empty id: it was not, and `why`."""
+        return replace(self, launching=False, batch_id=batch_id, not_made=why)
 
     def again(self) -> WizardState:
         """A new wizard for the same agent."""

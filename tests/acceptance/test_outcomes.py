@@ -49,10 +49,10 @@ def shuffled() -> Iterator[bk.DemoPlatform]:
     """Ends come in any order, and every kind of them."""
     with bk.DemoPlatform(
         agents=[filer()],
-        duration=(0.5, 60.0 if FULL else 12.0),
+        duration=(0.5, 30.0 if FULL else 8.0),
         failure_share=0.2,
         unsuccessful_share=0.2,
-        attention_share=0.05,
+        attention_share=0.02,
     ) as demo:
         yield demo
 
@@ -76,7 +76,9 @@ def test_every_outcome_is_right_with_few_requests(shuffled: bk.DemoPlatform, tmp
         batch.join("finished")
         took = time.monotonic() - began
         counts = batch.progress.executions
-        known = {each.execution.id: each.execution for each in ws.engine.call(ws.store.items(batch.id)) if each.execution}
+        known = {
+            each.execution.id: each.execution for each in ws.engine.call(ws.store.items(batch.id)) if each.execution
+        }
     truth = {each["id"]: each for each in shuffled.executions()}
     assert known.keys() == truth.keys()
     for identity, execution in known.items():

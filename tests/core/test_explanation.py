@@ -66,7 +66,12 @@ ITEM = ItemRecord(
 )
 FULL = Progress(total=9, pending=6, triggered=3, executions=ExecutionCounts(running=3))
 PENDING = [
-    ({"status": BatchStatus.PENDING, "start_at": LATER}, {"execute_at": LATER}, Hold.START, "starts at 2026-01-01 13:00"),
+    (
+        {"status": BatchStatus.PENDING, "start_at": LATER},
+        {"execute_at": LATER},
+        Hold.START,
+        "starts at 2026-01-01 13:00",
+    ),
     ({"runner_alive": False}, {}, Hold.INTERRUPTION, "take_over"),
     ({"trial": 2}, {}, Hold.TRIAL, "first 2 rows"),
     ({}, {"execute_at": LATER}, Hold.TIME, "due at 2026-01-01 13:00:00 UTC"),

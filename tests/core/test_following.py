@@ -22,7 +22,7 @@ def test_no_more_is_spent_than_a_request_for_fifty_executions_and_one_for_each_p
             purse.spent += cost - found / PAGE
             unread -= found
             requests += cost
-    assert requests <= max(triggered / 50, 16 + triggered / 100) + now / longest + 1e-6
+    assert requests <= max(triggered / 50, 12 + triggered / 100) + now / longest + 1e-6
 
 
 @given(st.integers(1, 20_000), st.integers(1, 500), st.booleans(), st.integers(0, 400))

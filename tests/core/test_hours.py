@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -23,10 +24,10 @@ hours = st.builds(
 )
 #: near the days on which clocks are set, and the one that Samoa left out
 moments = st.one_of(
-    st.datetimes(datetime(2011, 12, 25), datetime(2030, 1, 1), timezones=st.just(UTC)),
-    st.datetimes(datetime(2026, 3, 28), datetime(2026, 4, 6), timezones=st.just(UTC)),
-    st.datetimes(datetime(2026, 10, 24), datetime(2026, 11, 2), timezones=st.just(UTC)),
-    st.datetimes(datetime(2011, 12, 28), datetime(2012, 1, 1), timezones=st.just(UTC)),
+    st.datetimes(datetime.fromisoformat("2011-12-25"), datetime.fromisoformat("2030-01-01"), timezones=st.just(UTC)),
+    st.datetimes(datetime.fromisoformat("2026-03-28"), datetime.fromisoformat("2026-04-06"), timezones=st.just(UTC)),
+    st.datetimes(datetime.fromisoformat("2026-10-24"), datetime.fromisoformat("2026-11-02"), timezones=st.just(UTC)),
+    st.datetimes(datetime.fromisoformat("2011-12-28"), datetime.fromisoformat("2012-01-01"), timezones=st.just(UTC)),
 )
 
 
@@ -84,7 +85,7 @@ def test_slots_lie_inside_one_interval_apart(
     assert again.slot(first + count - 1) == every[-1]
     assert every[0] == window.next_open(start)
     assert all(window.is_open(slot) for slot in every)
-    for before, after in zip(every, every[1:], strict=False):
+    for before, after in pairwise(every):
         assert after == window.next_open(before + pace.interval)
     for moment in (start, every[-1] - timedelta(seconds=1), every[first], every[first] + timedelta(seconds=1)):
         wanted = max(every[0], moment)
@@ -129,9 +130,10 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
 
 def test_slots_beyond_the_calendar_are_refused() -> None:
     window = WorkingHours(days=["mon"], start="08:00", end="08:01", zone="UTC")
+    pace = Pace(max_concurrent=1, batch_interval=60)
+    slots = Slots(pace=pace, start=datetime(8990, 1, 1, tzinfo=UTC), hours=window)
     with pytest.raises(ConfigError, match="9000"):
-        pace = Pace(max_concurrent=1, batch_interval=60)
-        Slots(pace=pace, start=datetime(8990, 1, 1, tzinfo=UTC), hours=window).slot(1_000)
+        slots.slot(1_000)
 
 
 @given(hours)

@@ -37,17 +37,20 @@ def test_times_with_an_offset_mean_that_moment_and_others_are_read_in_the_zone()
 
 def test_a_time_without_an_offset_needs_a_zone() -> None:
     [items] = checked(["2026-07-01T09:00"]).items()
-    with pytest.raises(ConfigError, match="Row 2 .* has no time zone"):
+    with pytest.raises(ConfigError, match=r"Row 2 .* has no time zone"):
         with_times(items, None)
 
 
 def test_a_skipped_time_is_the_end_of_the_gap_and_one_shown_twice_the_first() -> None:
     zone = ZoneInfo("Europe/Berlin")
-    assert in_zone(datetime(2026, 3, 29, 2, 30), zone) == datetime(2026, 3, 29, 1, tzinfo=UTC)
-    assert in_zone(datetime(2026, 10, 25, 2, 30), zone) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert in_zone(datetime.fromisoformat("2026-03-29T02:30"), zone) == datetime(2026, 3, 29, 1, tzinfo=UTC)
+    assert in_zone(datetime.fromisoformat("2026-10-25T02:30"), zone) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
 
 
-@given(st.datetimes(datetime(2026, 3, 28), datetime(2026, 11, 2)), st.sampled_from(["Europe/Berlin", "UTC"]))
+@given(
+    st.datetimes(datetime.fromisoformat("2026-03-28"), datetime.fromisoformat("2026-11-02")),
+    st.sampled_from(["Europe/Berlin", "UTC"]),
+)
 def test_it_is_the_first_moment_when_the_clock_shows_that_time_or_later(moment: datetime, name: str) -> None:
     zone = ZoneInfo(name)
     found = in_zone(moment, zone)

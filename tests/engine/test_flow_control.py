@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +11,7 @@ from batchkit.core.hours import WorkingHours
 from batchkit.core.lifecycle import BatchStatus
 from batchkit.core.limits import Limits
 from batchkit.core.outcome import Outcome, Triggered
+from batchkit.core.record import BatchRecord
 from batchkit.core.request import TriggerRequest
 from batchkit.testing import FakeClock, ScriptedTarget
 
@@ -38,13 +40,23 @@ class Slow(ScriptedTarget):
             )
 
 
+async def becomes(b, batch_id: str, met: Callable[[BatchRecord], object]) -> BatchRecord:
+    """The batch once it is so; time passes until then."""
+    for _ in range(400):
+        record = await b.record(batch_id)
+        if met(record):
+            return record
+        await b.clock.advance(0.5)
+        await asyncio.sleep(0.005)
+    raise AssertionError(record)
+
+
 async def settled(b, batch_id: str, triggered: int) -> None:
     """So many rows were triggered, and after some more time no other is."""
-    for _ in range(40):
+    await becomes(b, batch_id, lambda r: r.progress.triggered >= triggered)
+    for _ in range(4):
         await b.clock.advance(0.5)
-        if (await b.record(batch_id)).progress.triggered >= triggered:
-            break
-    await b.clock.advance(2)
+        await asyncio.sleep(0.005)
     assert (await b.record(batch_id)).progress.triggered == triggered
 
 
@@ -117,7 +129,15 @@ def test_rows_wait_for_the_working_hours_and_none_is_dropped(bench) -> None:
             due = [item.execute_at for item in await b.store.items(batch_id)]
             week = timedelta(days=7)
             half = timedelta(seconds=30)
-            assert due == [monday, monday, monday + half, monday + half, monday + week, monday + week, monday + week + half]
+            assert due == [
+                monday,
+                monday,
+                monday + half,
+                monday + half,
+                monday + week,
+                monday + week,
+                monday + week + half,
+            ]
             await b.clock.advance(60)
             assert not b.target.received
             clock.jump((monday - clock.now()).total_seconds() - 5)
@@ -142,21 +162,15 @@ def test_too_many_failures_pause_the_batch_and_are_counted_anew_after_it_was_res
             batch_id = await b.batch(6, max_concurrent=6, batch_interval=0, flow=flow)
             await settled(b, batch_id, 2)
             target.end(2, ExecutionOutcome.FAILURE)
-            await b.clock.advance(3)
-            record = await b.record(batch_id)
-            assert record.status is BatchStatus.PAUSED
+            record = await becomes(b, batch_id, lambda r: r.status is BatchStatus.PAUSED)
             assert record.reason == "2 executions failed; the limit is 2."
             await b.engine.resume(batch_id, "user")
-            await b.clock.advance(3)
-            assert (await b.record(batch_id)).status is BatchStatus.RUNNING
-            before = (await b.record(batch_id)).progress.triggered
+            await becomes(b, batch_id, lambda r: r.progress.executions.open == 2)
             target.end(1, ExecutionOutcome.FAILURE)
-            await b.clock.advance(3)
-            assert (await b.record(batch_id)).status is BatchStatus.RUNNING
-            assert (await b.record(batch_id)).progress.triggered == before + 1
+            record = await becomes(b, batch_id, lambda r: r.progress.executions.failed == 3)
+            assert record.status is BatchStatus.RUNNING
             target.end(1, ExecutionOutcome.FAILURE)
-            await b.clock.advance(3)
-            assert (await b.record(batch_id)).status is BatchStatus.PAUSED
+            await becomes(b, batch_id, lambda r: r.status is BatchStatus.PAUSED)
             kinds = [event.kind for event in await b.store.events(batch_id)]
             assert kinds.count("failure_threshold") == 2
 

@@ -47,9 +47,7 @@ class Platform(ScriptedTarget):
         raise AssertionError("it was asked for everything")
         yield []
 
-    async def standing(
-        self, batch_id: str, statuses: Sequence[ExecutionStatus]
-    ) -> tuple[list[Execution], int | None]:
+    async def standing(self, batch_id: str, statuses: Sequence[ExecutionStatus]) -> tuple[list[Execution], int | None]:
         self.asked.append("standing")
         found = [each for each in self.known.values() if each.status in statuses]
         return found[:PAGE], len(found)

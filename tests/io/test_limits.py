@@ -35,7 +35,9 @@ class Shop:
         self.start = self.clock.now()
         self.store = SqlStore(path, self.clock)
 
-    async def batch(self, rows: int, flow: Flow, pace: Pace = PACE, not_before: dict[int, timedelta] | None = None) -> Lease:
+    async def batch(
+        self, rows: int, flow: Flow, pace: Pace = PACE, not_before: dict[int, timedelta] | None = None
+    ) -> Lease:
         earliest = {row: self.start + after for row, after in (not_before or {}).items()}
         batch_id = await self.store.begin(
             NewBatch(
@@ -114,7 +116,9 @@ def test_nothing_is_claimed_by_limits_that_have_changed_meanwhile(shop: Shop) ->
 def test_nothing_is_claimed_outside_the_working_hours(shop: Shop) -> None:
     async def scenario() -> None:
         # The clock starts on a Thursday.
-        lease = await shop.batch(4, Flow(working_hours=WorkingHours(days="fri", start="00:00", end="01:00", zone="UTC")))
+        lease = await shop.batch(
+            4, Flow(working_hours=WorkingHours(days="fri", start="00:00", end="01:00", zone="UTC"))
+        )
         assert await shop.minutes(lease.batch_id) == [1440, 1440, 1441, 1441]
         await shop.store.reschedule_items(lease.batch_id, [3], shop.start, "user")
         assert await shop.minutes(lease.batch_id) == [1440, 1440, 1441, 1440]

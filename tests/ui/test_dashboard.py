@@ -340,7 +340,7 @@ def test_results_come_down_in_pieces_and_are_safe_in_a_spreadsheet(desk: Desk, m
 def test_one_thing_at_a_time_is_done_with_a_batch(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = desk.make()
     eventually(lambda: batch.progress.triggered == 2)
-    desk.dashboard._jobs.start(batch.id, "Something", lambda _report: time.sleep(1))
+    desk.dashboard._commands.jobs.start(batch.id, "Something", lambda _report: time.sleep(1))
     with pytest.raises(StateError, match="Something is still under way"):
         desk.do("cancel_items", batch, selection=chosen(4))
 

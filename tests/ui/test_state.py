@@ -75,6 +75,19 @@ def test_each_step_says_what_is_open_before_it() -> None:
         WizardState().go_to(Step.CONFIGURE)
 
 
+def test_a_step_is_done_once_it_was_begun_and_nothing_is_open_in_it() -> None:
+    def done(state: WizardState) -> list[Step]:
+        return [step for step in Step if state.is_done(step)]
+
+    state = ready()
+    assert done(state) == [Step.UPLOAD]
+    state = state.go_to(Step.PREVIEW)
+    assert done(state) == [Step.UPLOAD, Step.MAP, Step.PREVIEW]
+    state = state.go_to(Step.CONFIGURE).go_to(Step.UPLOAD)
+    assert done(state) == list(Step)
+    assert done(state.set_field("Client", Skip())) == [Step.UPLOAD]
+
+
 def test_going_back_loses_nothing() -> None:
     there = ready().with_draft(name="Mine", max_concurrent="7").go_to(Step.CONFIGURE)
     back = there.go_to(Step.UPLOAD)

@@ -300,17 +300,54 @@ def test_the_first_rows_are_tried_before_the_rest(user: User, demo: bk.DemoPlatf
     assert user.sees["configure"]["trial"] == 3
     user.confirm(trial=3)
     batch = user.batch()
-    until(lambda: user.sees["batch"]["asks"] and not any(row["open"] for row in user.sees["batch"]["tried"]))
+    until(lambda: user.sees["batch"]["standing"].startswith("They have ended"))
     shown = user.sees["batch"]
+    assert shown["asks"]
     assert [(row["row"], row["status"], row["outcome"]) for row in shown["tried"]] == [
         (2, "Triggered", "success"), (3, "Triggered", "success"), (4, "Triggered", "success"),
     ]  # fmt: skip
     assert (len(demo.executions()), shown["rest"]) == (3, 2)
     user.do("resume", batch=batch.id)
+    until(lambda: user.sees["batch"]["standing"] == "Nothing is held back any more.")
     batch.join("finished")
     assert len(demo.executions()) == 5
     assert len({execution["inputs"]["client"] for execution in demo.executions()}) == 5
     assert len(user.ws.batches()) == 1
+
+
+def test_pausing_after_a_trial_is_not_told_as_the_trial(user: User) -> None:
+    user.choose(FILER)
+    user.upload(PERMITS)
+    user.do("configure", batch_interval="3600", max_concurrent="3")
+    user.confirm(trial=3)
+    batch = user.batch()
+    until(lambda: user.sees["batch"]["asks"])
+    user.do("resume", batch=batch.id)
+    until(lambda: user.sees["batch"]["standing"] == "The rest is on its way.")
+    user.do("pause", batch=batch.id)
+    shown = user.sees["batch"]
+    assert (shown["standing"], shown["asks"], shown["rest"]) == (
+        "The rest is held, because the batch is paused.", False, 2,
+    )  # fmt: skip
+
+
+def test_the_scheduled_executions_of_the_new_batch_are_at_hand(user: User) -> None:
+    user.choose(FILER)
+    user.upload(PERMITS)
+    user.do("configure", batch_interval="3600", max_concurrent="2")
+    user.confirm()
+    batch = user.batch()
+    until(lambda: batch.progress.triggered == 2)
+    asked = {"table": "executions", "offset": 0, "limit": 10, "filter": {"batch": batch.id}}
+    page = user.do("table_page", **asked)
+    assert [(row["row"], row["status"]) for row in page["rows"]][2:] == [
+        (4, "pending"), (5, "pending"), (6, "pending"),
+    ]  # fmt: skip
+    user.do("cancel_items", batch=batch.id, selection={"keys": [page["rows"][4]["key"]]})
+    until(lambda: not user.sees["jobs"])
+    assert user.sees["notes"][batch.id] == {"kind": "success", "text": "1 scheduled execution cancelled."}
+    assert batch.progress.cancelled == 1
+    assert user.do("item", batch=batch.id, item=page["rows"][4]["key"])["inputs"][0] == ["client", "Ehlers"]
 
 
 def test_another_version_has_its_own_inputs(user: User) -> None:
@@ -392,7 +429,7 @@ def test_a_batch_that_could_not_be_made_can_be_started_again(user: User, demo: b
     demo.revoke_key()
     user.confirm()
     user.settled()
-    assert user.view.notices[-1]["kind"] == "error"
+    assert "revoked" in user.sees["configure"]["not_made"]
     assert user.sees["batch"] is None
     demo.restore_key()
     user.confirm()
@@ -445,6 +482,40 @@ def test_the_cell_makes_the_same_batch(ws: bk.Workspace, tmp_path: Path, how: st
             assert getattr(second.record, name) == getattr(one.record, name), name
         columns = list(one.record.columns)
         assert second.results()[columns].to_numpy().tolist() == one.results()[columns].to_numpy().tolist()
+
+
+def test_what_was_kept_for_the_cell_goes_with_the_batch(user: User, tmp_path: Path) -> None:
+    user.choose(FILER)
+    user.upload(PERMITS)
+    user.do("configure", batch_interval="0")
+    user.confirm()
+    batch = user.batch()
+    user.do("show_python")
+    kept = tmp_path / "uploads" / batch.id / "permits.csv"
+    assert kept.read_bytes() == PERMITS
+    batch.join("finished")
+    batch.delete()
+    assert not kept.parent.exists()
+
+
+def test_a_cell_names_what_the_environment_of_the_page_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCHKIT_STORE", str(tmp_path / "other.sqlite"))
+    monkeypatch.delenv("BATCHKIT_URL", raising=False)
+    monkeypatch.delenv("BATCHKIT_API_KEY", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    with bk.Workspace() as ws:
+        someone = User(ws)
+        someone.choose(FILER)
+        someone.upload(PERMITS, f"{'x' * 200}.csv")
+        assert len(someone.sees["configure"]["name"]) < 100
+        someone.do("configure", batch_interval="0", max_concurrent="1e3")
+        someone.confirm()
+        assert someone.batch().record.pace.max_concurrent == 1000
+        someone.do("show_python")
+        cell = someone.sees["python"]
+        someone.wizard.close()
+    assert f"ws = bk.Workspace(store={str(tmp_path / 'other.sqlite')!r})" in cell
+    assert "# On the demo platform, as long as BATCHKIT_URL and BATCHKIT_API_KEY are not set." in cell
 
 
 def test_a_cell_never_asks_for_what_is_nowhere(tmp_path: Path, demo: bk.DemoPlatform) -> None:

@@ -27,7 +27,8 @@ function send(view, intent, card) {
   view.redraw();
 }
 
-function cardOf(view, card) {
+/** keeping: whether it can be archived and deleted here. */
+function cardOf(view, card, { keeping = true } = {}) {
   const open = view.local.open === card.id;
   const title = view.id(`card-${card.id}`);
   return h("li", { key: card.id, class: "bk-card" },
@@ -45,7 +46,7 @@ function cardOf(view, card) {
       card.reason ? h("p", { key: "reason", class: "bk-card-reason" }, card.reason) : null,
       card.warning ? h("div", { key: "warning", class: "bk-notice bk-warning" },
         h("strong", null, card.state === "Interrupted" ? "Interrupted:" : "Warning:"), h("span", { class: "bk-notice-text" }, card.warning)) : null,
-      buttonsOf(view, card, open),
+      buttonsOf(view, card, open, keeping),
       // Below the buttons, which stay where they are.
       jobOf(view, card),
       noteOf(view, card),
@@ -114,7 +115,7 @@ function noteOf(view, card) {
     }, "×")) : null);
 }
 
-function buttonsOf(view, card, open) {
+function buttonsOf(view, card, open, keeping) {
   const sent = Boolean(view.local.busy?.has(card.id));
   const busy = sent || Boolean(view.snapshot.jobs[card.id]);
   // Work under way on single rows or results keeps nobody from pausing.
@@ -135,8 +136,8 @@ function buttonsOf(view, card, open) {
     press(view, "Download results", {
       label: `Download results of ${card.name}`, off: busy, run: () => send(view, "download", card),
     }),
-    card.archived ? button("Bring back", "unarchive") : button("Archive", "archive", { hidden: !card.final }),
-    button("Delete…", "delete", { danger: true, hidden: !card.final, run: () => askDelete(view, card) }));
+    !keeping ? null : card.archived ? button("Bring back", "unarchive") : button("Archive", "archive", { hidden: !card.final }),
+    !keeping ? null : button("Delete…", "delete", { danger: true, hidden: !card.final, run: () => askDelete(view, card) }));
 }
 
 function askCancel(view, card) {

@@ -58,12 +58,12 @@ function filtersOf(view) {
 }
 
 function nothingOf(view) {
-  const { stored, archived, listed, failure } = view.snapshot;
+  const { stored, archived, listed, failure, wizard } = view.snapshot;
   if (failure) return null;
   if (!stored) {
     return h("div", { key: "nothing", class: "bk-empty" },
       h("h3", null, "No batches yet"),
-      h("p", null, "Make one from a CSV file: run ", h("code", null, "ws.wizard()"), " in a cell. It is shown here as soon as it is started."));
+      h("p", null, "Make one from a CSV file: ", wizard ? h("a", { href: wizard }, "New batch") : ["run ", h("code", null, "ws.wizard()"), " in a cell"], ". It is shown here as soon as it is started."));
   }
   const filtered = listed.agent || listed.status || listed.text;
   if (!filtered && !listed.archived && archived) {

@@ -28,7 +28,7 @@ function executionsOf(view, card) {
     pagedTable(view, {
       name: TABLE, label: `Scheduled executions of ${card.name}`, pageSize: 50, sort: "row", selectable: true, version: card.version,
       columns: EXECUTION_COLUMNS, filter: { batch: card.id }, filters: [{ key: "status", label: "Status", options: ITEM_FILTER }],
-      rowLabel: (row) => `row ${number(row.row)}`, rowActions: (row) => rowActions(view, card, row, busy), actionsWidth: 180,
+      rowLabel: (row) => `row ${number(row.row)}`, rowActions: (row) => rowActions(view, card, row, busy), actionsWidth: 200,
       detail: (row) => itemDetails(view, card, row),
       empty: "This batch has no scheduled executions.", emptyFiltered: "No scheduled execution has this status.",
     }));
@@ -38,8 +38,8 @@ const EXECUTION_COLUMNS = [
   { key: "row", label: "Row", sortable: true, width: 64, draw: (row) => h("span", { class: "bk-cell" }, number(row.row)) },
   { key: "time", label: "Scheduled", sortable: true, width: 165, draw: (row) => timeCell(row) },
   { key: "status", label: "Status", sortable: true, width: 136, draw: (row) => chip(ITEM_WORDS[row.status] ?? row.status, ITEM_TONES[row.status]) },
-  { key: "execution_status", label: "Execution", width: 150, draw: (row) => (row.execution_status ? chip(words(row.execution_status), STANDING_TONES[row.standing]) : h("span", null, "–")) },
-  { key: "execution", label: "Execution ID", width: 112, draw: (row) => executionLink(row) },
+  { key: "execution_status", label: "Execution", width: 140, draw: (row) => (row.execution_status ? chip(words(row.execution_status), STANDING_TONES[row.standing]) : h("span", null, "–")) },
+  { key: "execution", label: "Execution ID", width: 130, draw: (row) => executionLink(row) },
   { key: "error", label: "Error", width: 160, grow: true },
 ];
 

@@ -39,7 +39,7 @@ function show(model, el, content) {
       const answer = new Promise((resolve, reject) => {
         const timer = seconds && setTimeout(() => {
           waiting.delete(ask);
-          reject(new Error("The kernel does not answer. It may be busy, or was restarted: then run the cell again."));
+          reject(new Error("The kernel does not answer. It may be busy, or was restarted: then run the cell again, or reload a page without cells."));
         }, seconds * 1000);
         waiting.set(ask, { resolve, reject, timer, at: Date.now() });
         model.send({ intent, details, ask, quiet, value }, undefined, buffers);
@@ -159,7 +159,7 @@ function silence() {
   return h("div", { key: "silence", class: "bk-notice bk-warning" },
     h("strong", null, "Warning:"),
     h("span", { class: "bk-notice-text" },
-      "The kernel does not answer. If it is busy with a cell, what you asked for is done when that ends. If it was restarted, or the notebook opened again, run this cell again."));
+      "The kernel does not answer. If it is busy with a cell, what you asked for is done when that ends. If it was restarted, or the notebook opened again, run this cell again; where there are no cells, reload the page."));
 }
 
 function dialogOf(view) {

@@ -19,7 +19,7 @@ function wizard(view) {
     agentChooser(view),
     stepper(view),
     h("section", { key: `step-${snapshot.step}`, class: "bk-step bk-stack", "aria-labelledby": view.id("step-title") },
-      h("h2", { id: view.id("step-title"), tabindex: -1 }, snapshot.steps.find((step) => step.current).label),
+      h("h2", { id: view.id("step-title"), tabindex: -1, ref: (title) => arrive(view, title) }, snapshot.steps.find((step) => step.current).label),
       STEPS[snapshot.step](view)),
     stepButtons(view),
   ];
@@ -61,12 +61,18 @@ function stepper(view) {
 }
 
 function go(view, step) {
-  view.ask("go_to", { step }).then(() => {
-    // To read on where the step begins.
-    const title = view.el.querySelector(`#${view.id("step-title")}`);
-    title?.focus({ preventScroll: true });
-    view.el.scrollIntoView({ block: "nearest" });
-  }, () => {});
+  view.local.leaving = true;
+  view.ask("go_to", { step }).catch(() => (view.local.leaving = false));
+}
+
+/** After a step was left on purpose: to read on where the next one begins. */
+function arrive(view, title) {
+  if (!view.local.leaving) return;
+  view.local.leaving = false;
+  queueMicrotask(() => {
+    title.focus({ preventScroll: true });
+    (view.el.querySelector(".bk-steps") ?? title).scrollIntoView({ block: "nearest" });
+  });
 }
 
 function stepButtons(view) {

@@ -1,55 +1,33 @@
 // At the end: the batch that was made, how the rows tried first went, and the same as Python.
 
 function batchPage(view) {
-  const { batch, python, platform } = view.snapshot;
+  const { batch, python } = view.snapshot;
   return [
+    h("h2", { key: "title", tabindex: -1, ref: (title) => arrive(view, title) }, "The batch was made"),
+    batch.failure ? h("div", { key: "failure", class: "bk-notice bk-error", role: "alert" }, h("strong", null, "Error:"),
+      h("span", { class: "bk-notice-text" }, `The batch cannot be read at the moment; what is shown may be old. ${batch.failure}`)) : null,
     batch.trial ? trialOf(view, batch) : null,
-    h("ul", { key: "cards", class: "bk-cards" }, launchedCard(view, batch)),
+    downloadState(view),
+    h("ul", { key: "cards", class: "bk-cards" }, cardOf(view, batch.card, { keeping: false })),
     h("div", { key: "after", class: "bk-buttons" },
       h("button", { class: "bk-button", type: "button", "aria-expanded": String(Boolean(python)), onclick: () => view.intend("show_python") }, "Show as Python"),
-      h("button", { class: "bk-button", type: "button", onclick: () => view.intend("again") }, "Make another batch")),
+      h("button", { class: "bk-button", type: "button", onclick: () => { view.local.leaving = true; view.intend("again"); } }, "Make another batch")),
     python ? pythonOf(view, python) : null,
-    h("p", { key: "hint", class: "bk-muted bk-hint" }, `It runs on ${platform}. Every row of it, its results and all other batches are in the dashboard: `, h("code", null, "ws.dashboard()"), "."),
+    whereOthersAre(view),
   ];
 }
 
-function launchedCard(view, batch) {
-  const { card, note } = batch;
-  const title = view.id(`card-${card.id}`);
-  const busy = view.local.busy?.has(card.id);
-  const button = (text, intent, more = {}) => press(view, text, {
-    label: `${text.replace("…", "")} ${card.name}`, off: !card.commands.includes(intent) || busy, run: () => send(view, intent, card), ...more,
-  });
-  return h("li", { key: card.id, class: "bk-card" },
-    h("article", { "aria-labelledby": title, class: "bk-stack" },
-      h("div", { key: "head", class: "bk-card-head" },
-        h("h3", { id: title, class: "bk-cut", title: card.name }, card.name),
-        h("span", { class: `bk-chip bk-${card.tone}`, role: "status" }, card.state)),
-      h("p", { key: "what", class: "bk-card-what bk-muted" },
-        [card.agent, card.source, paceOf(card), card.target, card.id].filter(Boolean).map((text, index) => h("span", { key: index, class: "bk-cut", title: text }, text))),
-      progressOf(card),
-      countsOf(card),
-      timesOf(card),
-      card.reason ? h("p", { key: "reason", class: "bk-card-reason" }, card.reason) : null,
-      card.warning ? h("div", { key: "warning", class: "bk-notice bk-warning" }, h("strong", null, "Warning:"), h("span", { class: "bk-notice-text" }, card.warning)) : null,
-      h("div", { key: "note", role: "status" }, note ? h("div", { class: "bk-notice bk-error" }, h("strong", null, "Error:"), h("span", { class: "bk-notice-text" }, note)) : null),
-      h("div", { key: "buttons", class: "bk-buttons" },
-        card.commands.includes("take_over") ? button("Continue here", "take_over", { primary: true }) : null,
-        button("Pause", "pause"),
-        button("Resume", "resume"),
-        button("Cancel…", "cancel", { danger: true, run: () => askCancel(view, card) }))));
+function whereOthersAre(view) {
+  const { dashboard, platform } = view.snapshot;
+  return h("p", { key: "hint", class: "bk-muted bk-hint" }, `It runs on ${platform}. All batches are in the dashboard: `,
+    dashboard ? h("a", { href: dashboard }, "Batches") : h("code", null, "ws.dashboard()"), ".");
 }
 
-function trialOf(view, { tried, asks, rest, card, trial }) {
-  const open = tried.filter((row) => row.open || ["Pending", "Triggering"].includes(row.status)).length;
+function trialOf(view, { tried, asks, rest, card, trial, standing }) {
   const busy = view.local.busy?.has(card.id);
-  let words = `Trying the first ${counted(trial, "row")}…`;
-  if (asks) words = open ? "They are triggered and still running. You can wait for how they go, or go on." : "They have ended. Look at how they went, then go on with the rest.";
-  else if (card.final || !rest) words = "Nothing is held back any more.";
-  else if (card.state === "Running" && !card.reason) words = "The rest is on its way.";
   return h("section", { key: "trial", class: "bk-panel", "aria-labelledby": view.id("trial") },
     h("h3", { id: view.id("trial") }, `The first ${counted(trial, "row")}`),
-    h("p", { role: "status" }, words),
+    h("p", { role: "status" }, standing),
     h("div", { class: "bk-scroll", tabindex: 0, role: "group", "aria-labelledby": view.id("trial") },
       h("table", { class: "bk-table" },
         h("thead", null, h("tr", null, ["Row", "Status", "Execution", "How it went"].map((text) => h("th", { key: text, scope: "col" }, text)))),

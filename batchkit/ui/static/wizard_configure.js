@@ -146,11 +146,12 @@ function staggerPicture(view, outlook, rows) {
 
 function startButtons(view, configure) {
   const { snapshot } = view;
-  const { rows, trial, obstacle, launching, dropped } = configure;
+  const { rows, trial, obstacle, launching, dropped, not_made: notMade } = configure;
   const off = Boolean(obstacle) || launching || view.local.starting === snapshot.preview.round;
   const start = (tried) => {
     if (off) return;
     view.local.starting = snapshot.preview.round;
+    view.local.leaving = true;
     const done = () => {
       view.local.starting = null;
       view.redraw();
@@ -166,6 +167,8 @@ function startButtons(view, configure) {
   });
   return h("section", { key: "start-buttons", class: "bk-start", "aria-label": "Start" },
     workOf(snapshot.working.launch, "launch"),
+    notMade ? h("div", { key: "not-made", class: "bk-notice bk-error", role: "alert" }, h("strong", null, "Error:"),
+      h("span", { class: "bk-notice-text" }, `The batch was not made, and nothing was triggered. ${notMade}`)) : null,
     obstacle && !launching ? h("p", { id: view.id("obstacle"), class: "bk-error-text" }, obstacle) : null,
     h("div", { class: "bk-buttons" },
       trial ? press(view, `Try the first ${trial} rows…`, { off, run: () => ask(trial) }) : null,

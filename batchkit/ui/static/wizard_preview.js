@@ -45,7 +45,7 @@ function invalidTools(view, preview) {
         local.onlyInvalid ? "Show the first rows" : "Page through the invalid rows"),
       h("button", { class: "bk-button", type: "button", "aria-disabled": snapshot.working.download ? "true" : "false",
         onclick: () => !snapshot.working.download && view.intend("download_invalid", { place: view.id("place") }) }, "Download the invalid rows with their errors"),
-      h("button", { class: "bk-button", type: "button", onclick: () => view.intend("go_to", { step: "upload" }) }, "Upload a corrected file")));
+      h("button", { class: "bk-button", type: "button", onclick: () => go(view, "upload") }, "Upload a corrected file")));
 }
 
 function invalidTable(view, preview) {

@@ -1,0 +1,50 @@
+"""What a card depends on beside the record: who runs the batch, and whether this workspace could."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from batchkit.core.record import BatchRecord
+from batchkit.errors import ConfigError
+from batchkit.ui.cards import Surroundings
+
+if TYPE_CHECKING:
+    from batchkit.workspace import Workspace
+
+__all__ = ["Around"]
+
+
+class Around:
+    """Tells the surroundings of a workspace's batches, and remembers since when one has nobody who runs it."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        #: batch to when it was first seen without a runner, on the monotonic clock
+        self._alone_since: dict[str, float] = {}
+
+    def of(self, record: BatchRecord, last_due: datetime | None = None) -> Surroundings:
+        """Those of that batch. last_due: when its last pending item is due, where that is known."""
+        workspace, engine = self._workspace, self._workspace.engine
+        is_here = record.id in engine.active
+        since = now = time.monotonic()
+        if record.interrupted and not is_here:
+            since = self._alone_since.setdefault(record.id, now)
+        else:
+            self._alone_since.pop(record.id, None)
+        missing = ""
+        try:
+            workspace.check_runs_here(record)
+        except ConfigError as error:
+            missing = str(error)
+        trouble = engine.trouble(record.id) if is_here else None
+        return Surroundings(
+            now=workspace.clock.now(),
+            last_due=last_due,
+            is_here=is_here,
+            unattended=now - since,
+            has_worker=workspace.engine_kind == "worker",
+            missing=missing,
+            trouble="" if trouble is None else str(trouble),
+        )
