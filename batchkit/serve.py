@@ -32,6 +32,18 @@ _VIEWS = {"wizard": 'Wizard(ws, dashboard="dashboard.ipynb")', "dashboard": 'Das
 _HOST = "127.0.0.1"
 #: what the pages may load: what this server gives them
 _CONTENT = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'"
+#: Voila, which ends with the process that began it, however that ends: then nothing holds the other end of its input
+_VOILA = """
+import os, runpy, signal, sys, threading
+
+def watch():
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=watch, daemon=True).start()
+sys.argv = ["voila", "--no-browser"]
+runpy.run_module("voila", run_name="__main__", alter_sys=True)
+"""
 _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 #: a page's kernel ends so many seconds after its tab was closed
@@ -63,10 +75,10 @@ class Pages:
         (folder / "voila.json").write_text(json.dumps(self._settings(folder / "pages")), "utf-8")
         with (folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "voila", "--no-browser"],
+                [sys.executable, "-c", _VOILA],
                 cwd=folder,
                 env=self._environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 # Ctrl-C is this process's, which then ends the other.

@@ -135,6 +135,14 @@ def test_it_serves_both_pages_to_whoever_has_the_key_and_runs_the_batches(
     assert list(served.temporary.glob("batchkit-pages-*")) == []
 
 
+def test_pages_do_not_outlive_the_process_that_serves_them(served: Served) -> None:
+    assert set(served.pages) == {"wizard", "dashboard"}
+    [voila] = psutil.Process(served.process.pid).children()
+    served.process.kill()
+    served.process.communicate()
+    voila.wait(30)
+
+
 def test_a_port_that_is_taken_is_said_so(
     tmp_path: Path, demo: bk.DemoPlatform, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from batchkit.core.execution import Execution, ExecutionStatus
 from batchkit.core.following import PAGE, Purse, Reading, next_look, pays, reading
+from batchkit.core.lifecycle import BatchStatus
 from batchkit.core.ports import Clock, ListsByStatus, Store
 from batchkit.core.record import BatchRecord, Unread
 from batchkit.core.request import items_named
@@ -64,7 +65,8 @@ class Survey:
                 self._purse.spent = spent
 
     async def _look(self, unread: list[Unread], batch: BatchRecord, *, hurried: bool) -> int:
-        ending = not batch.progress.unsettled
+        # While it is paused nothing is sent, and its user waits for what was.
+        ending = batch.status is BatchStatus.PAUSED or not batch.progress.unsettled
         if not hurried and not self._holds(2, batch, last=ending):
             triggered, now = batch.progress.triggered, self._clock.monotonic()
             wait = self._purse.seconds_to(2, triggered=triggered, now=now, last=ending)

@@ -26,7 +26,6 @@ __all__ = ["Dashboard", "Listed"]
 #: cards shown at first, and how many more each time
 _PAGE = 20
 _SCRIPTS = ("table.js", "download.js", "executions.js", "card.js", "dashboard.js")
-_STYLES = ("table.css", "dashboard.css")
 
 Details = Mapping[str, Any]
 Buffers = Sequence[memoryview]
@@ -69,7 +68,6 @@ class Dashboard:
         self._read()
         self.view = View(
             _SCRIPTS,
-            styles=_STYLES,
             draw=self._draw,
             intents={
                 "seen": self._seen,

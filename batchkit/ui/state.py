@@ -303,8 +303,9 @@ class WizardState:
         if not counts.valid:
             return "No row is valid, so there is nothing to run."
         if not self.checked.ok:
-            rows = "row is" if counts.invalid == 1 else "rows are"
-            return f"{counts.invalid:,} {rows} invalid. Correct them, or leave them out."
+            if counts.invalid == 1:
+                return "1 row is invalid. Correct it, or leave it out."
+            return f"{counts.invalid:,} rows are invalid. Correct them, or leave them out."
         return ""
 
     def _furthest(self, step: Step) -> Step:

@@ -22,6 +22,8 @@ logger = logging.getLogger("batchkit")
 _STATIC = Path(__file__).parent / "static"
 #: every view begins with these
 _FRAME = ("dom.js", "format.js", "frame.js")
+#: of all views, in this order
+_STYLES = ("batchkit.css", "drop.css", "table.css", "dashboard.css", "wizard.css")
 #: seconds between two drawings, at the least
 _DRAW_SECONDS = 0.1
 #: the browser shows so many messages, the newest
@@ -35,7 +37,7 @@ Intent = Callable[[Mapping[str, Any], Sequence[memoryview]], object]
 class View(anywidget.AnyWidget):
     """Draws what `draw` returns, and calls the intent of the name the browser sends.
 
-    scripts, styles: files of `ui/static`, in order; the last script ends in `export default`.
+    scripts: files of `ui/static`, in order; the last one ends in `export default`.
     draw: the snapshot, as JSON; called on a thread of the view's own, at most ten times a second after `changed`.
     Intents run one after the other on a thread of the view's own, never on the kernel's main thread. What an intent
     returns is the answer to a browser that asked; what it raises is shown in the page.
@@ -52,7 +54,6 @@ class View(anywidget.AnyWidget):
         self,
         scripts: Sequence[str],
         *,
-        styles: Sequence[str] = (),
         draw: Callable[[], dict[str, Any]],
         intents: Mapping[str, Intent],
     ) -> None:
@@ -68,9 +69,9 @@ class View(anywidget.AnyWidget):
         self._next_notice = 0
         super().__init__(
             _esm="\n".join((_STATIC / name).read_text("utf-8") for name in (*_FRAME, *scripts)),
-            _css="\n".join((_STATIC / name).read_text("utf-8") for name in ("batchkit.css", *styles)),
-            # The page keeps one style sheet for each of these.
-            _anywidget_id="-".join(["batchkit", *styles]),
+            _css="\n".join((_STATIC / name).read_text("utf-8") for name in _STYLES),
+            # The page keeps one style sheet by this name: views side by side do not override one another's.
+            _anywidget_id="batchkit",
             snapshot=draw(),
         )
         self.on_msg(self._receive)

@@ -47,7 +47,6 @@ _SCRIPTS = (
     "wizard_batch.js",
     "wizard.js",
 )
-_STYLES = ("table.css", "drop.css", "dashboard.css", "wizard.css")
 
 Details = Mapping[str, Any]
 Buffers = Sequence[memoryview]
@@ -93,7 +92,7 @@ class Wizard:
         self._checking = Checking(self._held, self._background, self._commands.downloads)
         #: none before it is there: the background may want to draw
         self._view: View | None = None
-        self._view = self.view = View(_SCRIPTS, styles=_STYLES, draw=self._draw, intents=self._intents())
+        self._view = self.view = View(_SCRIPTS, draw=self._draw, intents=self._intents())
         self._fetch_agents()
         if table is not None:
             self._reading.given(table)

@@ -189,6 +189,9 @@ class NotedTarget(bk.AsteroidTarget):
 class ShortWorkspace(bk.Workspace):
     """A Workspace whose leases are short and whose runner looks around often, so that tests are over soon."""
 
+    #: whether it runs what it creates
+    runs = True
+
     def __init__(self, plan: Plan) -> None:
         journal, fate = Journal(plan.journal), Fate(plan)
         target = NotedTarget(plan, journal, fate)
@@ -196,15 +199,16 @@ class ShortWorkspace(bk.Workspace):
         clock = SystemClock()
         self._sql_store = SqlStore(plan.store, clock, lease_seconds=plan.lease_seconds)
         self.store = target.store = NotedStore(self._sql_store, journal, fate)  # type: ignore[assignment]
-        self.engine = KernelEngine(store=self.store, target=target, clock=clock, policy=_NO_BREAKER, poll_seconds=0.1)
+        self.engine = KernelEngine(
+            store=self.store, target=target, clock=clock, policy=_NO_BREAKER, poll_seconds=0.1, runs=self.runs
+        )
         self.journal = journal
 
 
 class Planner(ShortWorkspace):
     """Creates batches and leaves it to others to run them."""
 
-    async def _publish(self, batch_id: str) -> None:
-        await self.store.publish(batch_id, self.actor)
+    runs = False
 
 
 def create(ws: bk.Workspace, rows: int, *, max_concurrent: int, batch_interval: float) -> bk.Batch:

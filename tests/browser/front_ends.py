@@ -125,7 +125,8 @@ class Voila(FrontEnd):
         tab.page.evaluate(
             """async () => {
               const config = JSON.parse(document.getElementById("jupyter-config-data")?.textContent ?? "{}");
-              const xsrf = document.cookie.match("_xsrf=([^;]*)")?.[1] ?? "";
+              const xsrf = document.cookie.match("_xsrf=([^;]*)")?.[1] ?? "00";
+              document.cookie = `_xsrf=${xsrf}; path=/`;
               const request = {method: "POST", headers: {"X-XSRFToken": xsrf}};
               if (config.kernelId) await fetch(`/voila/api/shutdown/${config.kernelId}`, request);
             }"""

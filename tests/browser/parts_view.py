@@ -40,7 +40,6 @@ class Parts:
         }  # fmt: skip
         self.view = View(
             ["drop.js", "table.js", str(Path(__file__).with_suffix(".js"))],
-            styles=["drop.css", "table.css"],
             draw=self._draw,
             intents={**intents, **self.uploads.intents, **PagedTable({"rows": self._page}).intents},
         )

@@ -273,7 +273,7 @@ def test_nothing_a_file_says_is_run(tab: Tab, front_end: FrontEnd, office: Offic
     go(tab, "Map Columns")
     label(tab, f"Type of {PAYLOAD}").select_option(label="Metadata")
     go(tab, "Preview & Validate")
-    tab.view.get_by_label(re.compile("^Leave them out")).check()
+    tab.view.get_by_label(re.compile("^Leave it out")).check()
     button(tab, "Page through the invalid rows").click()
     go(tab, "Configure Batch")
     label(tab, "Batch Name").fill(PAYLOAD)
@@ -313,4 +313,65 @@ def test_without_a_platform_a_banner_says_so_and_a_sample_is_at_hand(tab: Tab, v
     expect(tab.view.get_by_role("heading", name="This file already ran for this agent")).to_be_visible()
     pictured(tab, "demo again")
     assert axe_faults(tab) == []
+    tab.assert_quiet()
+
+
+def tab_to(tab: Tab, wanted: Locator, *, back: bool = False) -> None:
+    """Press Tab until `wanted` has the focus, which is to be seen."""
+    for _ in range(80):
+        if wanted.evaluate("element => element === document.activeElement"):
+            assert wanted.evaluate("element => getComputedStyle(element).outlineStyle") == "solid"
+            return
+        tab.page.keyboard.press("Shift+Tab" if back else "Tab")
+    raise AssertionError(f"Tab does not lead to {wanted}")
+
+
+def test_the_whole_way_is_gone_by_keyboard_alone(tab: Tab, front_end: FrontEnd, office: Office) -> None:
+    front_end.open(tab, office.cell, "ws.wizard()")
+    press, view = tab.page.keyboard.press, tab.view
+    path = office.file(WRONG.replace(b"9 March", b"2026-03-09"))
+    agent = label(tab, "Agent")
+    expect(agent).to_be_enabled()
+    agent.focus()
+    tab.page.keyboard.type("Permit")
+    expect(view.get_by_text(re.compile("^Version 3 on "))).to_be_visible()
+    tab_to(tab, label(tab, "Or the path of a file on the server"))
+    tab.page.keyboard.type(str(path))
+    press("Enter")
+
+    def follow(step: str) -> None:
+        """Go on, and read on where the next step begins."""
+        following = button(tab, f"Continue to {step}")
+        expect(following).to_have_attribute("aria-disabled", "false")
+        tab_to(tab, following)
+        press("Enter")
+        title = view.get_by_role("heading", name=step, exact=True)
+        expect(title).to_be_focused()
+        expect(title).to_be_in_viewport()
+
+    follow("Map Columns")
+    tab_to(tab, label(tab, "Type of Reference"))
+    tab.page.keyboard.type("Metadata")
+    expect(label(tab, "Metadata name of Reference")).to_have_value("Reference")
+    follow("Preview & Validate")
+    expect(view.get_by_text("1 invalid", exact=True)).to_be_visible()
+    tab_to(tab, view.get_by_label(re.compile("^Block the batch")))
+    press("ArrowDown")
+    expect(view.get_by_label(re.compile("^Leave it out"))).to_be_checked()
+    follow("Configure Batch")
+    tab_to(tab, label(tab, "Batch Interval"))
+    press("Control+A")
+    tab.page.keyboard.type("3600")
+    start = view.get_by_role("button", name=re.compile("^Start "))
+    tab_to(tab, start)
+    press("Enter")
+    tab_to(tab, button(tab, "Trigger 4 executions"))
+    press("Enter")
+    expect(view.get_by_role("heading", name="The batch was made")).to_be_focused()
+    tab_to(tab, view.get_by_role("button", name=re.compile("^View Scheduled Executions of ")))
+    press("Enter")
+    expect(view.get_by_role("table", name=re.compile("^Scheduled executions of "))).to_contain_text("Triggered")
+    expect(view.get_by_text("4 of 4 triggered, 100 %")).to_be_visible()
+    assert len(office.batches()) == 1
+    assert not axe_faults(tab)
     tab.assert_quiet()

@@ -158,7 +158,7 @@ def test_a_change_that_breaks_a_step_leads_back_to_it_and_waiting_does_not() -> 
 
 def test_invalid_rows_block_or_are_left_out() -> None:
     state = ready(WRONG)
-    assert state.obstacle(Step.CONFIGURE) == "1 row is invalid. Correct them, or leave them out."
+    assert state.obstacle(Step.CONFIGURE) == "1 row is invalid. Correct it, or leave it out."
     dropped = state.with_policy("drop").go_to(Step.CONFIGURE)
     assert dropped.rows == 1
     assert dropped.with_policy("block").step is Step.PREVIEW

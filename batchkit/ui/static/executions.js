@@ -22,7 +22,7 @@ function toggleExecutions(view, batch) {
 
 function executionsOf(view, card) {
   const busy = Boolean(view.snapshot.jobs[card.id]);
-  return h("section", { key: "executions", id: view.id(`executions-${card.id}`), class: "bk-executions", "aria-label": `Scheduled executions of ${card.name}` },
+  return h("div", { key: "executions", id: view.id(`executions-${card.id}`), class: "bk-executions" },
     executionTools(view, card, busy),
     view.local.moving ? movingForm(view, card, busy) : null,
     pagedTable(view, {

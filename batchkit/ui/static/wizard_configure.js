@@ -20,7 +20,7 @@ function earlierOf(view, { earlier }) {
   const [first, ...rest] = earlier;
   const line = (one) => [h("strong", null, one.name), ", ", h("time", { datetime: one.at, title: exactTime(one.at) }, relativeTime(one.at)), `: ${one.status}, ${one.progress} `, h("span", { class: "bk-muted" }, `(${one.id})`)];
   return h("section", { key: "earlier", class: "bk-notice bk-warning bk-block", "aria-labelledby": view.id("earlier") },
-    h("h4", { id: view.id("earlier") }, "This file already ran for this agent"),
+    h("h3", { id: view.id("earlier"), class: "bk-minor" }, "This file already ran for this agent"),
     h("p", null, line(first), ". Starting it again runs the same rows once more."),
     rest.length ? h("details", null, h("summary", null, `${counted(rest.length, "earlier batch", "earlier batches")} of this file`),
       h("ul", { class: "bk-list" }, rest.map((one) => h("li", { key: one.id }, line(one))))) : null);
@@ -104,7 +104,7 @@ function outlookOf(view, configure) {
   const { outlook, rows, later } = configure;
   const words = outlook ? outlookWords(configure) : ["Correct what is marked to see what follows."];
   return h("section", { key: "outlook", class: "bk-panel bk-outlook", "aria-labelledby": view.id("outlook") },
-    h("h4", { id: view.id("outlook") }, "What follows from this"),
+    h("h3", { id: view.id("outlook"), class: "bk-minor" }, "What follows from this"),
     h("div", { role: "status" }, words.map((text, index) => h("p", { key: index }, text))),
     outlook ? staggerPicture(view, outlook, rows, later) : null);
 }

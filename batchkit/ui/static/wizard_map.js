@@ -122,6 +122,6 @@ function glimpseOf(view) {
   if (preview.unmapped || !preview.rows.length) return null;
   const rows = preview.rows.slice(0, 3);
   return h("section", { key: "glimpse", "aria-labelledby": view.id("glimpse") },
-    h("h4", { id: view.id("glimpse") }, `The first ${counted(rows.length, "row")} as they will be sent`),
+    h("h3", { id: view.id("glimpse"), class: "bk-minor" }, `The first ${counted(rows.length, "row")} as they will be sent`),
     previewTable(view, preview.labels, rows, "glimpse"));
 }

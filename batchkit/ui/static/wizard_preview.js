@@ -12,7 +12,7 @@ function previewStep(view) {
     preview.failure ? h("div", { key: "failure", class: "bk-notice bk-error", role: "alert" }, h("strong", null, "Error:"), h("span", { class: "bk-notice-text" }, preview.failure)) : null,
     preview.counts?.invalid ? invalidTools(view, preview) : null,
     shown === "first" ? h("section", { key: "first", "aria-labelledby": view.id("preview") },
-      h("h4", { id: view.id("preview") }, `The first ${counted(preview.rows.length, "row")} as ${preview.rows.length === 1 ? "it" : "they"} will be sent`),
+      h("h3", { id: view.id("preview"), class: "bk-minor" }, `The first ${counted(preview.rows.length, "row")} as ${preview.rows.length === 1 ? "it" : "they"} will be sent`),
       previewTable(view, preview.labels, preview.rows, "preview")) : invalidTable(view, preview),
     downloadState(view),
   ];
@@ -32,14 +32,15 @@ function countsOfRows({ counts }) {
 function invalidTools(view, preview) {
   const { local, snapshot } = view;
   const { invalid, valid } = preview.counts;
+  const them = invalid === 1 ? "it" : "them";
   const radio = (value, text, note) => h("label", { key: value, class: "bk-choice" },
     h("input", { type: "radio", name: view.id("policy"), value, checked: preview.policy === value, onchange: () => view.intend("set_policy", { policy: value }) }),
     h("span", null, h("strong", null, text), h("span", { class: "bk-muted" }, ` ${note}`)));
   return h("section", { key: "tools", class: "bk-panel" },
     h("fieldset", { key: "policy", class: "bk-fieldset" },
       h("legend", null, `What should become of the ${counted(invalid, "invalid row")}?`),
-      radio("block", "Block the batch", "until they are corrected: correct the file and upload it again."),
-      radio("drop", "Leave them out", `and run the ${counted(valid, "valid row")}. The results list them, too.`)),
+      radio("block", "Block the batch", `until ${invalid === 1 ? "it is" : "they are"} corrected: correct the file and upload it again.`),
+      radio("drop", `Leave ${them} out`, `and run the ${counted(valid, "valid row")}. The results list ${them}, too.`)),
     h("div", { key: "buttons", class: "bk-buttons" },
       h("button", { class: "bk-button", type: "button", "aria-pressed": String(Boolean(local.onlyInvalid)), onclick: () => { local.onlyInvalid = !local.onlyInvalid; view.redraw(); } },
         local.onlyInvalid ? "Show the first rows" : "Page through the invalid rows"),
