@@ -29,7 +29,7 @@ from batchkit.testing import ScriptedTarget
 Fault = Callable[[Path], AbstractContextManager[None]]
 Capture = pytest.CaptureFixture[str]
 
-ROWS = 30
+ROWS = 80
 PACE = bk.BatchConfig(name="Faults", max_concurrent=2, batch_interval=0.05)
 #: of so many rows only few fit into SQLite's memory, and the others are read from the file
 MANY = 2000

@@ -66,7 +66,9 @@ function show(model, el, content) {
 
   const root = document.createElement("div");
   root.className = "bk-root";
-  // JupyterLab would take Enter, arrows and letters for its own shortcuts.
+  // JupyterLab would take Enter, arrows and letters for its own shortcuts: M in a list would make its cell Markdown. It
+  // looks at what has the focus first, and only then at what is around it.
+  root.addEventListener("focusin", (event) => (event.target.dataset.lmSuppressShortcuts = "true"));
   root.dataset.lmSuppressShortcuts = "true";
   el.append(root);
 
