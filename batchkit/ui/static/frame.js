@@ -70,6 +70,7 @@ function show(model, el, content) {
   // looks at what has the focus first, and only then at what is around it.
   root.addEventListener("focusin", (event) => (event.target.dataset.lmSuppressShortcuts = "true"));
   root.dataset.lmSuppressShortcuts = "true";
+  root.addEventListener("keydown", submitByEnter);
   el.append(root);
 
   function redrawNow() {
@@ -136,6 +137,14 @@ function show(model, el, content) {
     model.off("msg:custom", receive);
     root.remove();
   };
+}
+
+/** Enter in a field sends its form. Said outright, for JupyterLab's notebook prevents that a field hears of it. */
+function submitByEnter(event) {
+  const { target } = event;
+  if (event.key !== "Enter" || event.isComposing || event.defaultPrevented || target.tagName !== "INPUT" || !target.form) return;
+  event.preventDefault();
+  target.form.requestSubmit();
 }
 
 /** What had the focus is gone: go on where it was, not at the top of the page. */
