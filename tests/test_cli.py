@@ -684,7 +684,7 @@ class Terminal:
 
 
 def test_a_terminal_shows_a_bar_and_nothing_wider_than_itself() -> None:
-    shown = Terminal(*RUN, "--max-concurrent", "3", "--batch-interval", "1", "--wait", "finished")
+    shown = Terminal(*RUN, "--max-concurrent", "3", "--batch-interval", "4", "--wait", "finished")
     assert shown.end() == Exit.OK
     assert "100% |██████████████████| 5 of 5 finished" in shown.screen
     assert "next group at " in shown.screen

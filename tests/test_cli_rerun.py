@@ -78,7 +78,7 @@ def test_failed_rows_run_again_with_a_corrected_file_and_all_rows_come_out(
     assert code == Exit.OK
     found = re.search(r"as batch (b\w+)", out.replace("\n", " "))
     assert found is not None
-    assert f"batchkit results {found[1]} --wait --output results.csv --merged" in out
+    assert f"batchkit results {found[1]} --wait --output results.csv --merged" in out.replace("\n", " ")
     merged = pd.read_parquet("all.parquet")
     assert merged["row"].tolist() == list(range(2, 23))
     again = merged["batch"] == found[1]
