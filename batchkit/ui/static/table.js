@@ -258,7 +258,7 @@ function tableHead(view, table) {
           onclick: () => tableTurn(view, table, { sort: column.key, descending: sorted && !table.descending, offset: 0 }),
         }, h("span", null, column.label), h("span", { class: "bk-sort-mark", "aria-hidden": "true" }, { ascending: "▲", descending: "▼", none: "↕" }[direction])));
     }),
-    rowActions ? h("th", { key: "actions", scope: "col" }, "Actions") : null));
+    rowActions ? h("th", { key: "actions", scope: "col", class: "bk-paged-actions" }, "Actions") : null));
 }
 
 function tableRow(view, table, row, index) {
@@ -278,7 +278,7 @@ function tableRow(view, table, row, index) {
       onclick: () => tableToggle(view, table.open, row.key),
     }, open ? "▾" : "▸")) : null,
     columns.map((column) => h("td", { key: `column-${column.key}` }, column.draw ? column.draw(row) : tableText(view, table, row, column))),
-    rowActions ? h("td", { key: "actions" }, h("div", { class: "bk-buttons" }, rowActions(row).map((action) => h("button", {
+    rowActions ? h("td", { key: "actions", class: "bk-paged-actions" }, h("div", { class: "bk-buttons" }, rowActions(row).map((action) => h("button", {
       key: action.label, class: `bk-button bk-small${action.danger ? " bk-danger" : ""}`, type: "button", disabled: Boolean(action.disabled),
       "aria-label": `${action.label} ${name}`, onclick: () => action.run(row),
     }, action.label)))) : null);
