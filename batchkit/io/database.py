@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from batchkit.errors import StoreError
-from batchkit.io import schema
+from batchkit.io.migrations import is_current, migrate
 from batchkit.io.store_files import MOUNTS, StoreFiles
 
 __all__ = ["Database"]
@@ -139,11 +139,11 @@ class Database:
         """Bring the tables to this version's form, and return its count."""
         try:
             with engine.connect().execution_options(batchkit_read=True) as connection, connection.begin():
-                current = schema.is_current(connection)
+                current = is_current(connection)
                 form = _form(connection)
             if not current:
                 with engine.connect() as connection, connection.begin():
-                    schema.migrate(connection)
+                    migrate(connection)
                     form = _form(connection)
         except StoreError as error:
             raise StoreError(f"{self.path}: {error}") from error
@@ -153,7 +153,7 @@ class Database:
         """Raise StoreError if another version of batchkit has changed the tables since they were opened."""
         form = _form(connection)
         if form != self._form:
-            if not schema.is_current(connection):
+            if not is_current(connection):
                 raise StoreError(
                     f"The store {self.path} was brought to the form of another version of batchkit while it was in "
                     "use. Nothing more is sent. Install that version here, too, and start this process or kernel anew."

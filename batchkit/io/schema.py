@@ -1,4 +1,4 @@
-"""The store's tables and how an older store becomes today's.
+"""The store's tables.
 
 Times are whole microseconds since 1970 UTC. `item` is what changes while a batch runs and is kept narrow;
 `item_input` is what was read from the file and never changes.
@@ -6,15 +6,12 @@ Times are whole microseconds since 1970 UTC. `item` is what changes while a batc
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Connection,
     Dialect,
     Float,
     Index,
@@ -24,29 +21,27 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
-    insert,
-    inspect,
-    select,
     text,
-    update,
 )
 
 from batchkit.core.lifecycle import ItemStatus
-from batchkit.errors import StoreError
 
 __all__ = [
     "IN_USE",
-    "SCHEMA_VERSION",
     "Instant",
+    "batch_by_origin",
+    "batch_by_pool",
     "batches",
     "events",
     "heard",
     "inputs",
+    "item_by_time",
+    "item_in_use",
     "items",
     "left_out",
     "mappings",
+    "metadata",
     "microseconds",
-    "migrate",
     "notices",
     "profile_uses",
     "sinks",
@@ -197,12 +192,12 @@ IN_USE = text(
     "profile_id IS NOT NULL AND status IN ('triggering', 'in_doubt', 'triggered') "
     "AND (x_status IS NULL OR x_status NOT IN ('completed', 'failed', 'cancelled'))"
 )
-_in_use = Index("item_in_use", items.c.profile_id, sqlite_where=IN_USE, postgresql_where=IN_USE)
-_by_pool = Index(
+item_in_use = Index("item_in_use", items.c.profile_id, sqlite_where=IN_USE, postgresql_where=IN_USE)
+batch_by_pool = Index(
     "batch_by_pool", batches.c.id, sqlite_where=text("pool IS NOT NULL"), postgresql_where=text("pool IS NOT NULL")
 )
-_by_origin = Index("batch_by_origin", batches.c.origin)
-_by_time = Index("item_by_time", items.c.batch_id, items.c.execute_at, items.c.position)
+batch_by_origin = Index("batch_by_origin", batches.c.origin)
+item_by_time = Index("item_by_time", items.c.batch_id, items.c.execute_at, items.c.position)
 
 inputs = Table(
     "item_input",
@@ -308,101 +303,3 @@ profile_uses = Table(
     #: when it was last given to a row
     Column("used_at", Instant, nullable=False),
 )
-
-_versions = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))
-
-
-def _first(connection: Connection) -> None:
-    metadata.create_all(connection)
-
-
-def _add_trial(connection: Connection) -> None:
-    _add_column(connection, "trial INTEGER NOT NULL DEFAULT 0")
-
-
-def _add_clock_offset(connection: Connection) -> None:
-    _add_column(connection, "clock_offset FLOAT")
-
-
-def _add_archived(connection: Connection) -> None:
-    _add_column(connection, "archived BOOLEAN NOT NULL DEFAULT 0")
-    _by_time.create(connection, checkfirst=True)
-
-
-def _add_webhooks(connection: Connection) -> None:
-    for definition in ("known_at BIGINT", "heard_at BIGINT", "x_partial INTEGER NOT NULL DEFAULT 0"):
-        _add_column(connection, definition)
-    _add_column(connection, "x_heard BIGINT", items)
-    heard.create(connection, checkfirst=True)
-    # What was done before is not told of as if it were news.
-    done = batches.c.status.in_(("completed", "cancelled")) & (batches.c.x_running + batches.c.x_waiting == 0)
-    connection.execute(update(batches).where(done).values(known_at=batches.c.finished_at))
-
-
-def _add_notices(connection: Connection) -> None:
-    for table in (sinks, notices):
-        table.create(connection, checkfirst=True)
-
-
-def _add_reruns_and_pools(connection: Connection) -> None:
-    for definition in ("pool TEXT", "parent VARCHAR(32)", "origin VARCHAR(32)"):
-        _add_column(connection, definition)
-    _add_column(connection, "profile_id TEXT", items)
-    profile_uses.create(connection, checkfirst=True)
-    for index in (_in_use, _by_pool, _by_origin):
-        index.create(connection, checkfirst=True)
-
-
-def _add_flow(connection: Connection) -> None:
-    counts = [f"{name} INTEGER NOT NULL DEFAULT 0" for name in ("failed_before", "ended_before", "x_timed_out")]
-    for definition in ("flow TEXT", *counts):
-        _add_column(connection, definition)
-    for definition in ("not_before BIGINT", "x_timed_out BOOLEAN NOT NULL DEFAULT 0"):
-        _add_column(connection, definition, items)
-
-
-def _add_column(connection: Connection, definition: str, table: Table = batches) -> None:
-    """Add a column, unless the first step has just made the table as it is today."""
-    present = {column["name"] for column in inspect(connection).get_columns(table.name)}
-    if definition.partition(" ")[0] not in present:
-        connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
-
-
-#: step i brings a store from version i to i + 1
-_STEPS: tuple[Callable[[Connection], Any], ...] = (
-    _first,
-    _add_trial,
-    _add_clock_offset,
-    _add_archived,
-    _add_webhooks,
-    _add_notices,
-    _add_reruns_and_pools,
-    _add_flow,
-)
-SCHEMA_VERSION = len(_STEPS)
-
-
-def migrate(connection: Connection) -> None:
-    """Bring the store to SCHEMA_VERSION, in the caller's transaction. Raises StoreError for a newer store."""
-    if not inspect(connection).has_table(_versions.name):
-        _versions.create(connection)
-        connection.execute(insert(_versions).values(version=0))
-    version = connection.scalar(select(_versions.c.version)) or 0
-    if version > SCHEMA_VERSION:
-        raise StoreError(
-            f"The store was written by a newer batchkit (its schema is {version}, this one knows {SCHEMA_VERSION}). "
-            "Upgrade batchkit, or name another store."
-        )
-    if version == 0 and inspect(connection).has_table(batches.name):
-        raise StoreError("The database already has a table named 'batch' that is not batchkit's. Name another store.")
-    for step in _STEPS[version:]:
-        step(connection)
-    if version < SCHEMA_VERSION:
-        connection.execute(update(_versions).values(version=SCHEMA_VERSION))
-
-
-def is_current(connection: Connection) -> bool:
-    """Whether the store needs no migration; only reads."""
-    if not inspect(connection).has_table(_versions.name):
-        return False
-    return bool(connection.scalar(select(_versions.c.version)) == SCHEMA_VERSION)
