@@ -19,10 +19,10 @@ from batchkit.batch import Batch
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.record import BatchRecord
 from batchkit.core.waiting import Until
+from batchkit.defaults import demo_target, is_configured, shared_demo
 from batchkit.errors import BatchError, BatchPaused, ConfigError, NotFoundError, StateError, StoreError
-from batchkit.targets.demo import SharedDemo
 from batchkit.terminal import INTERRUPTION, Exit, Meter, visible, warn
-from batchkit.workspace import Workspace, data_folder, demo_target, is_configured
+from batchkit.workspace import Workspace
 
 __all__ = ["find", "follow", "follow_executions", "opened", "settled_at", "stop", "summary", "where_results"]
 
@@ -43,7 +43,7 @@ def opened(store: str | None, *, demo: bool = False, existing: bool = False) -> 
     with ExitStack() as stack:
         target = None
         if demo or not is_configured():
-            target = demo_target(stack.enter_context(SharedDemo(data_folder())))
+            target = demo_target(stack.enter_context(shared_demo()))
         ws = stack.enter_context(Workspace(target, store=store))
         stack.enter_context(_log_shown())
         yield ws

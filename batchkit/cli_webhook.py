@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import uvicorn
 
+from batchkit.defaults import store_path
 from batchkit.errors import ConfigError
 from batchkit.terminal import SIGNALS, Exit, say
 from batchkit.webhook import webhook_app
-from batchkit.workspace import data_folder
 
 __all__ = ["webhook"]
 
@@ -28,7 +26,7 @@ _KEEP_ALIVE = 30
 
 def webhook(args: Namespace) -> Exit:
     """Receive until a signal."""
-    path = Path(args.store or os.environ.get("BATCHKIT_STORE") or data_folder() / "batchkit.sqlite").expanduser()
+    path = store_path(args.store)
     app = webhook_app(path, args.public_key)
     logging.getLogger("uvicorn").addHandler(logging.NullHandler())
     with _listener(args.host, args.port) as listener:

@@ -28,7 +28,7 @@ __all__ = ["PAGES", "Pages"]
 #: what is served, and what each page calls itself
 PAGES = {"wizard": "New batch", "dashboard": "Batches"}
 #: what shows each page, with the way to the other
-_VIEWS = {"wizard": 'Wizard(ws, dashboard="dashboard.ipynb")', "dashboard": 'Dashboard(ws, wizard="wizard.ipynb")'}
+_VIEWS = {"wizard": 'ws.wizard(dashboard="dashboard.ipynb")', "dashboard": 'ws.dashboard(wizard="wizard.ipynb")'}
 _HOST = "127.0.0.1"
 #: what the pages may load: what this server gives them
 _CONTENT = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'"
@@ -168,8 +168,7 @@ def _free_port(port: int) -> int:
 def _notebook(page: str) -> dict[str, Any]:
     """A notebook that shows that page, with links to all."""
     links = " · ".join(f"**{title}**" if name == page else f"[{title}]({name}.ipynb)" for name, title in PAGES.items())
-    view = f"from batchkit.ui.{page} import {page.capitalize()}"
-    source = f"import batchkit as bk\n{view}\n\nws = bk.Workspace()\n{_VIEWS[page]}.view"
+    source = f"import batchkit as bk\n\nws = bk.Workspace()\n{_VIEWS[page]}"
     code: dict[str, Any] = {
         "cell_type": "code",
         "id": "page",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -10,10 +9,9 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, cast, get_args
+from typing import TYPE_CHECKING, Literal, Self
 
 import pandas as pd
-import platformdirs
 
 from batchkit.batch import Batch
 from batchkit.core import results
@@ -30,6 +28,16 @@ from batchkit.core.rerun import Again
 from batchkit.core.slots import check_last_slot
 from batchkit.core.suggestion import suggest_mapping
 from batchkit.core.table import Table
+from batchkit.defaults import (
+    EngineKind,
+    address_to_tell,
+    demo_target,
+    engine_kind,
+    is_configured,
+    shared_demo,
+    store_path,
+    user_name,
+)
 from batchkit.engine.kernel import KernelEngine
 from batchkit.errors import ConfigError, NotFoundError, ValidationError
 from batchkit.io.backup import copy_store
@@ -43,15 +51,12 @@ from batchkit.targets.standard_webhook import StandardWebhook
 
 if TYPE_CHECKING:
     from batchkit.core.validation import Validation
-    from batchkit.targets.demo import SharedDemo
     from batchkit.ui.view import View
 
-__all__ = ["Workspace", "data_folder", "demo_target", "is_configured"]
-
-EngineKind = Literal["kernel", "worker"]
+__all__ = ["Workspace"]
 
 _CHUNK = 10_000
-_DEMO_NOTICE = (
+_DEMO_HINT = (
     "batchkit: no platform is configured, so this is the demo platform on this machine. "
     "Set BATCHKIT_URL and BATCHKIT_API_KEY for a real one."
 )
@@ -76,24 +81,23 @@ class Workspace:
         clock: Clock | None = None,
     ) -> None:
         #: who runs the batches made here
-        self.engine_kind: EngineKind = _engine_kind(engine)
+        self.engine_kind: EngineKind = engine_kind(engine)
         used = clock or SystemClock()
         #: target and store are those a workspace has without arguments
         self.has_default_target, self.has_default_store = target is None, store is None
-        self._demo = _shared_demo() if target is None and not is_configured() else None
-        self.target: Target = target or _default_target(self._demo)
-        path = store or os.environ.get("BATCHKIT_STORE") or data_folder() / "batchkit.sqlite"
-        self._sql_store = SqlStore(Path(path), used)
+        self._demo = shared_demo() if target is None and not is_configured() else None
+        self.target: Target = target or (AsteroidTarget() if self._demo is None else demo_target(self._demo))
+        self._sql_store = SqlStore(store_path(store), used)
         self.store: Store = self._sql_store
         self.engine = KernelEngine(store=self.store, target=self.target, clock=used, runs=self.engine_kind == "kernel")
         self.clock = used
         self._notices = Notices(Path(self.store.label), used)
-        if (told := _address_to_tell()) is not None:
+        if (told := address_to_tell()) is not None:
             self._notices.add(told)
         #: who is named in the logs of batches
-        self.actor = _user()
+        self.actor = user_name()
         #: said once where rows may be meant for another platform; the pages say it themselves
-        self._notice = _DEMO_NOTICE if self._demo is not None else ""
+        self._demo_hint = _DEMO_HINT if self._demo is not None else ""
 
     def __repr__(self) -> str:
         return f"<Workspace on {self.target.info.label or self.target.info.url}, store {self.store.label}>"
@@ -120,7 +124,7 @@ class Workspace:
 
     def agents(self) -> list[Agent]:
         """The target's agents, by name; their inputs come with `agent`."""
-        self._give_notice()
+        self._hint_at_demo()
         return self.engine.call(self.target.agents())
 
     def agent(self, name: str | None = None, version: int | None = None) -> Agent:
@@ -133,7 +137,7 @@ class Workspace:
             _require(name, str, "name", "an agent's name or id")
         if version is not None and (isinstance(version, bool) or not isinstance(version, int)):
             raise ConfigError(f"version must be a whole number, not {version!r}.")
-        self._give_notice()
+        self._hint_at_demo()
         return self.engine.call(self._agent(name, version))
 
     def profiles(self) -> list[AgentProfile]:
@@ -291,24 +295,30 @@ class Workspace:
         """Whether no platform is configured, so that this is the demo platform on this machine."""
         return self._demo is not None
 
-    def wizard(self, table: Table | pd.DataFrame | None = None, *, agent: str | None = None) -> View:
+    def wizard(
+        self, table: Table | pd.DataFrame | None = None, *, agent: str | None = None, dashboard: str = ""
+    ) -> View:
         """From a file to a running batch in four steps, for a notebook's output.
 
         table: a DataFrame or a table to begin with, instead of a file. agent: the name or id of the one to choose.
+        dashboard: the address of a page with the dashboard, to be linked to.
         """
         # Here and not above: who works without a page needs no widgets.
         from batchkit.ui.wizard import Wizard
 
-        self._notice = ""
-        return Wizard(self, table, agent).view
+        self._demo_hint = ""
+        return Wizard(self, table, agent, dashboard=dashboard).view
 
-    def dashboard(self) -> View:
-        """The batches as cards, for a notebook's output: watch, pause, resume, cancel, look at every row."""
+    def dashboard(self, *, wizard: str = "") -> View:
+        """The batches as cards, for a notebook's output: watch, pause, resume, cancel, look at every row.
+
+        wizard: the address of a page with the wizard, to be linked to.
+        """
         # Here and not above: who works without a page needs no widgets.
         from batchkit.ui.dashboard import Dashboard
 
-        self._notice = ""
-        return Dashboard(self).view
+        self._demo_hint = ""
+        return Dashboard(self, wizard=wizard).view
 
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Write a consistent copy of the store to a new file, while batches run. Raises StoreError."""
@@ -326,10 +336,10 @@ class Workspace:
 
     # Inside
 
-    def _give_notice(self) -> None:
-        notice, self._notice = self._notice, ""
-        if notice:
-            print(notice, file=sys.stderr)
+    def _hint_at_demo(self) -> None:
+        hint, self._demo_hint = self._demo_hint, ""
+        if hint:
+            print(hint, file=sys.stderr)
 
     async def _agent(self, name: str | None, version: int | None) -> Agent:
         agents = await self.target.agents()
@@ -362,6 +372,7 @@ class Workspace:
         return wanted
 
     def _fill(self, batch_id: str, checked: Validation, config: BatchConfig) -> None:
+        # Likewise.
         from batchkit.core.not_before import with_times
 
         index = checked.table.index
@@ -380,66 +391,6 @@ class Workspace:
         await self.engine.begin(batch_id)
 
 
-def data_folder() -> Path:
-    """Where the store and the demo platform's state are, unless told otherwise."""
-    return Path(platformdirs.user_data_dir("batchkit", appauthor=False))
-
-
-def demo_target(demo: SharedDemo) -> AsteroidTarget:
-    """The demo platform of this machine as a target."""
-    return AsteroidTarget(
-        demo.url,
-        demo.api_key,
-        label="the demo platform",
-        listing_delay=2.0,
-        total_timeout=10.0,
-        connect_timeout=5.0,
-    )
-
-
-def is_configured() -> bool:
-    """Whether the environment names a platform. Raises ConfigError where it does so by half."""
-    # whether, not what: a verbose traceback shows the variables
-    has_url, has_key = (bool(os.environ.get(name)) for name in ("BATCHKIT_URL", "BATCHKIT_API_KEY"))
-    if has_url != has_key:
-        missing = "BATCHKIT_API_KEY" if has_url else "BATCHKIT_URL"
-        raise ConfigError(f"Only one of BATCHKIT_URL and BATCHKIT_API_KEY is set; set {missing} too.")
-    return has_url
-
-
-def _engine_kind(name: str | None) -> EngineKind:
-    name = name or os.environ.get("BATCHKIT_ENGINE") or "kernel"
-    if name not in get_args(EngineKind):
-        raise ConfigError(f"There is no engine {name!r}; there are {', '.join(map(repr, get_args(EngineKind)))}.")
-    return cast(EngineKind, name)
-
-
-def _shared_demo() -> SharedDemo:
-    # Likewise; and few need it.
-    from batchkit.targets.demo import SharedDemo
-
-    return SharedDemo(data_folder())
-
-
-def _default_target(demo: SharedDemo | None) -> Target:
-    if demo is None:
-        return AsteroidTarget()
-    return demo_target(demo)
-
-
-def _address_to_tell() -> StandardWebhook | None:
-    """Where the environment wants notices to be sent. Raises ConfigError where it says so by half."""
-    # whether, not what: a verbose traceback shows the variables
-    has_url, has_secret = (bool(os.environ.get(f"BATCHKIT_NOTIFY_{name}")) for name in ("URL", "SECRET"))
-    if not has_url:
-        return None
-    if not has_secret:
-        raise ConfigError("BATCHKIT_NOTIFY_URL is set without BATCHKIT_NOTIFY_SECRET, which signs what is sent there.")
-    secret = Secret.from_reference("env:BATCHKIT_NOTIFY_SECRET")
-    private = os.environ.get("BATCHKIT_NOTIFY_PRIVATE") == "1"
-    return StandardWebhook(os.environ["BATCHKIT_NOTIFY_URL"], secret, allow_private=private)
-
-
 def _require(value: object, kind: type, name: str, advice: str) -> None:
     if not isinstance(value, kind):
         shown = repr(value) if isinstance(value, str | int | float) else type(value).__name__
@@ -450,13 +401,6 @@ def _status(status: BatchStatus | str) -> BatchStatus:
     if status not in list(BatchStatus):
         raise ConfigError(f"There is no status {status!r}; there are {', '.join(BatchStatus)}.")
     return BatchStatus(status)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return "user"
 
 
 def _table(source: Table | pd.DataFrame) -> Table:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from http.cookiejar import CookieJar
@@ -18,6 +19,7 @@ import psutil
 import pytest
 
 import batchkit as bk
+from batchkit.serve import _notebook
 
 ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+/voila/render/(\w+)\.ipynb)\?token=(\S+)")
 PAGES = 2
@@ -165,3 +167,40 @@ def test_waiting_for_a_batch_no_worker_runs_ends(tmp_path: Path, demo: bk.DemoPl
         assert batch.progress.pending == 1
     with pytest.raises(bk.ConfigError, match="'kernel', 'worker'"):
         bk.Workspace(target, store=tmp_path / "runs.sqlite", engine="steam")
+
+
+def test_a_page_says_by_itself_that_this_is_the_demo_platform_and_prints_nothing(tmp_path: Path) -> None:
+    source = _notebook("wizard")["cells"][1]["source"]
+    *before, last = source.splitlines()
+    shown = textwrap.dedent("""
+        import json, time
+        deadline = time.monotonic() + 30
+        while "Permit filer" not in (snapshot := json.dumps(view.drawn())):
+            assert time.monotonic() < deadline, snapshot
+            time.sleep(0.05)
+        ws.close()
+    """)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BATCHKIT_")}
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([*before, f"view = {last}", shown])],
+        env={**environment, "XDG_DATA_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_script_on_the_demo_platform_is_told_so_once(tmp_path: Path) -> None:
+    code = "import batchkit as bk\nwith bk.Workspace() as ws:\n    ws.agents()\n    ws.agent('Permit filer')"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BATCHKIT_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment, "XDG_DATA_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=90,
+    )
+    assert done.stderr.count("no platform is configured") == 1

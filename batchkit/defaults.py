@@ -1,0 +1,101 @@
+"""What a workspace is made of where its user does not say: platform, store, engine and name, from the environment."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+import platformdirs
+
+from batchkit.errors import ConfigError
+from batchkit.targets.asteroid import AsteroidTarget
+from batchkit.targets.secret import Secret
+from batchkit.targets.standard_webhook import StandardWebhook
+
+if TYPE_CHECKING:
+    from batchkit.targets.demo import SharedDemo
+
+__all__ = [
+    "EngineKind",
+    "address_to_tell",
+    "data_folder",
+    "demo_target",
+    "engine_kind",
+    "is_configured",
+    "shared_demo",
+    "store_path",
+    "user_name",
+]
+
+EngineKind = Literal["kernel", "worker"]
+
+
+def data_folder() -> Path:
+    """Where the store and the demo platform's state are, unless told otherwise."""
+    return Path(platformdirs.user_data_dir("batchkit", appauthor=False))
+
+
+def store_path(given: str | os.PathLike[str] | None = None) -> Path:
+    """The file of batches: `given`, else BATCHKIT_STORE, else one in the data folder."""
+    return Path(given or os.environ.get("BATCHKIT_STORE") or data_folder() / "batchkit.sqlite").expanduser()
+
+
+def engine_kind(given: str | None = None) -> EngineKind:
+    """Who runs batches: `given`, else BATCHKIT_ENGINE, else "kernel". Raises ConfigError."""
+    name = given or os.environ.get("BATCHKIT_ENGINE") or "kernel"
+    if name not in get_args(EngineKind):
+        raise ConfigError(f"There is no engine {name!r}; there are {', '.join(map(repr, get_args(EngineKind)))}.")
+    return cast(EngineKind, name)
+
+
+def user_name() -> str:
+    """Who is named in the logs of batches."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "user"
+
+
+def is_configured() -> bool:
+    """Whether the environment names a platform. Raises ConfigError where it does so by half."""
+    # whether, not what: a verbose traceback shows the variables
+    has_url, has_key = (bool(os.environ.get(name)) for name in ("BATCHKIT_URL", "BATCHKIT_API_KEY"))
+    if has_url != has_key:
+        missing = "BATCHKIT_API_KEY" if has_url else "BATCHKIT_URL"
+        raise ConfigError(f"Only one of BATCHKIT_URL and BATCHKIT_API_KEY is set; set {missing} too.")
+    return has_url
+
+
+def shared_demo() -> SharedDemo:
+    """The demo platform that this user's processes share."""
+    # Here and not above: it brings a server, and few need it.
+    from batchkit.targets.demo import SharedDemo
+
+    return SharedDemo(data_folder())
+
+
+def demo_target(demo: SharedDemo) -> AsteroidTarget:
+    """The demo platform of this machine as a target."""
+    return AsteroidTarget(
+        demo.url,
+        demo.api_key,
+        label="the demo platform",
+        listing_delay=2.0,
+        total_timeout=10.0,
+        connect_timeout=5.0,
+    )
+
+
+def address_to_tell() -> StandardWebhook | None:
+    """Where the environment wants notices to be sent. Raises ConfigError where it says so by half."""
+    # whether, not what: a verbose traceback shows the variables
+    has_url, has_secret = (bool(os.environ.get(f"BATCHKIT_NOTIFY_{name}")) for name in ("URL", "SECRET"))
+    if not has_url:
+        return None
+    if not has_secret:
+        raise ConfigError("BATCHKIT_NOTIFY_URL is set without BATCHKIT_NOTIFY_SECRET, which signs what is sent there.")
+    secret = Secret.from_reference("env:BATCHKIT_NOTIFY_SECRET")
+    private = os.environ.get("BATCHKIT_NOTIFY_PRIVATE") == "1"
+    return StandardWebhook(os.environ["BATCHKIT_NOTIFY_URL"], secret, allow_private=private)
