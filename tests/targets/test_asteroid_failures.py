@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import subprocess
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from batchkit.core.outcome import Held, NotSent, Outcome, Refused, Triggered, Unclear, Wait
 from batchkit.core.request import TriggerRequest
@@ -201,17 +204,29 @@ def test_a_failed_tls_handshake_is_not_sent(
     run(scenario())
 
 
+def certificate_of_nobody(folder: Path) -> Path:
+    """A certificate for localhost that vouches for itself, and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "certificate.pem"
+    plain = serialization.NoEncryption()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
 def test_a_certificate_nobody_vouches_for_is_not_sent(
     faults: ModuleType, target_for: Make, request_for: Request, tmp_path: Path
 ) -> None:
-    certificate, private = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
-    try:
-        subprocess.run([*command, "-keyout", private, "-out", certificate], check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("the openssl command, which makes the certificate, is not installed")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, private)
+    context.load_cert_chain(certificate_of_nobody(tmp_path))
 
     async def scenario() -> None:
         async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl
 
-import pytest
+import asteroid_odyssey as sdk
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,8 +20,6 @@ from batchkit.core.profile import ProfileRef, SelectionStrategy
 from batchkit.core.request import TriggerRequest
 from batchkit.targets import wire
 from batchkit.targets.asteroid import AsteroidTarget
-
-sdk = pytest.importorskip("asteroid_odyssey", reason="the vendor's SDK asteroid-odyssey is not installed")
 
 Make = Callable[..., AsteroidTarget]
 
