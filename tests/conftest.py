@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ from hypothesis import settings
 # What a machine is busy with decides how long an example takes, not what is tested.
 settings.register_profile("batchkit", deadline=None)
 settings.load_profile("batchkit")
+
+# A shell's background job ignores Ctrl-C, and so would every process under test that is sent one.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: one process runs all of such a folder: their servers are started once, and they do not disturb one another
 _TOGETHER = ("acceptance", "browser")
