@@ -80,13 +80,6 @@ class BatchConfig:
         item_deadline: float | None = None,
     ) -> None:
         problems: list[str] = []
-        limits = {
-            "max_in_flight": max_in_flight,
-            "on_capacity_limit": on_capacity_limit,
-            "working_hours": working_hours,
-            "failure_threshold": failure_threshold,
-            "item_deadline": item_deadline,
-        }
         values = {
             "name": _kept(problems, _name, name),
             "version": _kept(problems, _version, version),
@@ -96,10 +89,18 @@ class BatchConfig:
             "max_concurrent": _kept(problems, _max_concurrent, max_concurrent),
             "batch_interval": _kept(problems, _batch_interval, batch_interval),
             "trial": _kept(problems, _trial, trial),
-        } | {name: _kept(problems, _limit, name, value) for name, value in limits.items()}
+        }
+        limits = {
+            "max_in_flight": max_in_flight,
+            "on_capacity_limit": on_capacity_limit,
+            "working_hours": working_hours,
+            "failure_threshold": failure_threshold,
+            "item_deadline": item_deadline,
+        }
+        _kept(problems, lambda: Flow(**limits))  # type: ignore[arg-type]
         if problems:
             raise ConfigError("\n".join(dict.fromkeys(problems)))
-        for field, value in values.items():
+        for field, value in (values | limits).items():
             object.__setattr__(self, field, value)
 
     @property
@@ -245,10 +246,6 @@ def _trial(value: object) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
         raise ConfigError(f"trial must be a whole number of rows to try first, 0 or more, not {value!r}.")
     return int(value)
-
-
-def _limit(name: str, value: object) -> object:
-    return getattr(Flow(**{name: value}), name)  # type: ignore[arg-type]
 
 
 def _batch_interval(value: object) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Mapping as MappingLike
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
@@ -49,7 +50,7 @@ class FailureThreshold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """The limits of a batch beside its pace; by default none. Raises ConfigError."""
+    """The limits of a batch beside its pace; by default none. Raises one ConfigError that names all that is wrong."""
 
     #: executions not finished at a time, those being sent and those in doubt included, >= 1; None: any number
     max_in_flight: int | None = None
@@ -61,20 +62,23 @@ class Flow:
     item_deadline: float | None = None
 
     def __post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+    def _problems(self) -> Iterator[str]:
         limit, deadline = self.max_in_flight, self.item_deadline
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-            raise ConfigError(f"max_in_flight must be a whole number of executions, 1 or more, or None, not {limit!r}.")
+            yield f"max_in_flight must be a whole number of executions, 1 or more, or None, not {limit!r}."
         if self.on_capacity_limit not in (None, "reject", "queue"):
-            raise ConfigError(f'on_capacity_limit must be "reject", "queue" or None, not {self.on_capacity_limit!r}.')
+            yield f'on_capacity_limit must be "reject", "queue" or None, not {self.on_capacity_limit!r}.'
         if not isinstance(self.working_hours, WorkingHours | None):
-            raise ConfigError(f"working_hours must be a bk.WorkingHours or None, not {self.working_hours!r}.")
+            yield f"working_hours must be a bk.WorkingHours or None, not {self.working_hours!r}."
         if not isinstance(self.failure_threshold, FailureThreshold | None):
-            raise ConfigError(
-                f"failure_threshold must be a bk.FailureThreshold or None, not {self.failure_threshold!r}."
-            )
+            yield f"failure_threshold must be a bk.FailureThreshold or None, not {self.failure_threshold!r}."
         valid = isinstance(deadline, int | float) and not isinstance(deadline, bool) and 0 < deadline < float("inf")
         if deadline is not None and not valid:
-            raise ConfigError(f"item_deadline must be a number of seconds above 0, or None, not {deadline!r}.")
+            yield f"item_deadline must be a number of seconds above 0, or None, not {deadline!r}."
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, without what is not set."""

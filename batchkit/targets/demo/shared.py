@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock, Thread
 from types import TracebackType
@@ -41,7 +41,8 @@ class _Address:
     """Where the platform was last served, and the key that opens it."""
 
     port: int
-    api_key: str
+    #: no traceback or log shows it
+    api_key: str = field(repr=False)
 
 
 class SharedDemo:
