@@ -152,6 +152,9 @@ def _parser() -> argparse.ArgumentParser:
     backup = add("backup", "cli_worker:backup", "copy the file of batches, while they run", _BACKUP)
     backup.add_argument("path", metavar="FILE", help="the copy; must not exist yet")
     _add_store(backup)
+    doctor = add("doctor", "cli_doctor:doctor", "check store, platform, workers and clock; say what to do", _DOCTOR)
+    doctor.add_argument("--json", action="store_true", help="for scripts")
+    _add_store(doctor)
     _add_platform(add("demo-platform", "cli_run:demo_platform", "serve the demo platform until Ctrl-C", _PLATFORM))
     return parser
 
@@ -200,6 +203,10 @@ Take the platform's webhooks, so that outcomes are known at once and not at the
 next look. They are written into the same store, whichever process runs the
 batches. Only what the platform has signed counts. It listens on this machine
 only, unless --host says otherwise; put a server that speaks https in front."""
+_DOCTOR = """\
+Look at what batches need: versions, the store, batches that nobody runs, the
+platform and its key, the clock. Each is good, or says what to do; the exit code
+is 0 only where all is good. Nothing is changed, and no row is sent."""
 _BACKUP = """\
 Write a consistent copy of the file of batches, while others work with it. Copying
 the file itself would lose what is still in its log."""

@@ -40,6 +40,8 @@ ARROWS = {
     "serve": {"errors"},
     "cli_serve": {"errors", "workspace", "terminal", "cli_run", "cli_watch", "serve", "worker"},
     "cli_worker": {"errors", "core", "targets", "workspace", "terminal", "cli_watch", "worker"},
+    "doctor": {"errors", "core", "targets", "workspace"},
+    "cli_doctor": {"errors", "terminal", "cli_watch", "doctor"},
     "cli_webhook": {"errors", "defaults", "terminal", "webhook"},
     "__main__": {"cli"},
 }

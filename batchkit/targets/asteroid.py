@@ -20,6 +20,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal, TypeVar
 
 import httpx
@@ -47,6 +48,7 @@ _ROOT = ("agents", "v2")
 _LISTED, _LISTED_AT_HOME = 120.0, 2.0
 #: taken off `since`, because the platform's "created after" may exclude the very moment
 _MARGIN = timedelta(seconds=1)
+_OLDEST_FIRST = (("sortField", "created_at"), ("sortDirection", "asc"))
 
 _Named = TypeVar("_Named", Agent, AgentProfile, ProfilePool)
 
@@ -156,6 +158,15 @@ class AsteroidTarget:
         """Every pool of agent profiles, by name."""
         return _by_name([wire.read_pool(item) for item in await self._reader.items("agent-profile-pools")])
 
+    async def clock(self) -> datetime | None:
+        """What the platform's clock says, to the second, by an answer's Date; None: it does not say."""
+        answer = await self._connection.send("GET", self._connection.url(*_ROOT, "agents"))
+        told = answer.headers.get("date") if isinstance(answer, Answer) else None
+        try:
+            return None if told is None else parsedate_to_datetime(told).astimezone(UTC)
+        except (ValueError, OverflowError):
+            return None
+
     async def trigger(self, request: TriggerRequest) -> Outcome:
         """What became of one attempt to trigger a row; sent once at most. The table is at the top of this module."""
         try:
@@ -201,8 +212,12 @@ class AsteroidTarget:
             yield page
 
     async def standing(self, batch_id: str, statuses: Sequence[ExecutionStatus]) -> tuple[list[Execution], int | None]:
-        """Up to 100 of the batch's executions in one of these statuses, and how many there are. One request."""
-        query = [("metadata", f"{BATCH_KEY}={batch_id}"), *(("status", status.value) for status in statuses)]
+        """Up to 100 of the batch's executions in one of these statuses, oldest first, and how many there are.
+
+        One request.
+        """
+        query = [("metadata", f"{BATCH_KEY}={batch_id}"), *_OLDEST_FIRST]
+        query += [("status", status.value) for status in statuses]
         items, total = await self._reader.page("executions", query=query)
         return _of_batch(items, batch_id), total
 
@@ -213,7 +228,7 @@ class AsteroidTarget:
     async def _listed(
         self, batch_id: str, since: datetime | None, statuses: Sequence[ExecutionStatus]
     ) -> AsyncIterator[list[Execution]]:
-        query = [("metadata", f"{BATCH_KEY}={batch_id}"), ("sortField", "created_at"), ("sortDirection", "asc")]
+        query = [("metadata", f"{BATCH_KEY}={batch_id}"), *_OLDEST_FIRST]
         query += [("status", status.value) for status in statuses]
         if since is not None:
             query.append(("createdAfter", wire.time_text(since - _MARGIN)))
