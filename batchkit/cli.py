@@ -227,6 +227,12 @@ def _add_worker(command: argparse.ArgumentParser) -> None:
         metavar="MODULE:NAME",
         help="run the batches of this Python function (default: those of the platform)",
     )
+    command.add_argument(
+        "--log",
+        choices=("lines", "json"),
+        default="lines",
+        help="json: an object a line, for programs, with what becomes of each row (default: %(default)s)",
+    )
     _add_store(command)
 
 

@@ -1,14 +1,19 @@
-"""`batchkit worker` and `batchkit backup`: keeping batches going, and keeping them safe."""
+"""`batchkit worker` and `batchkit backup`: keeping batches going, and keeping them safe; and what a worker logs."""
 
 from __future__ import annotations
 
+import json
+import logging
 import signal
 from argparse import Namespace
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
 from batchkit.cli_watch import opened
+from batchkit.engine.journal import EVENTS
 from batchkit.targets.function import FunctionTarget
 from batchkit.terminal import SIGNALS, Exit, say, visible
 from batchkit.worker import Worker
@@ -26,9 +31,7 @@ def worker(args: Namespace) -> Exit:
         else:
             ws = stack.enter_context(Workspace(FunctionTarget.load(args.reference), store=args.store))
 
-        def tell(line: str) -> None:
-            say(f"{ws.clock.now():%Y-%m-%dT%H:%M:%SZ}  {visible(line)}", wrap=False)
-
+        tell = _json_log() if args.log == "json" else _lines(ws)
         for number in SIGNALS:
             signal.signal(number, lambda *_: stop.set())
         label = ws.target.info.label or ws.target.info.url
@@ -36,6 +39,41 @@ def worker(args: Namespace) -> Exit:
         Worker(ws, tell).run(stop)
         tell("worker  stopping: what is under way is recorded first")
     return Exit.OK
+
+
+def _lines(ws: Workspace) -> Callable[[str], None]:
+    """Say what the worker does, a line each."""
+
+    def tell(line: str) -> None:
+        say(f"{ws.clock.now():%Y-%m-%dT%H:%M:%SZ}  {visible(line)}", wrap=False)
+
+    return tell
+
+
+def _json_log() -> Callable[[str], None]:
+    """Say it as JSON objects, and beside it what becomes of each row, and what goes wrong."""
+    handler = _JsonLines()
+    logging.getLogger("batchkit").addHandler(handler)
+    logging.getLogger(EVENTS).setLevel(logging.INFO)
+
+    def tell(line: str) -> None:
+        handler.write("info", {"event": "worker", "message": line})
+
+    return tell
+
+
+class _JsonLines(logging.Handler):
+    """Prints log records as JSON objects, one a line: at, level, event, and the event's fields."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = getattr(record, "batchkit", None) or {"event": "message", "message": record.getMessage()}
+        self.write(record.levelname.lower(), fields)
+
+    def write(self, level: str, fields: dict[str, object]) -> None:
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        # Whoever reads the log may be gone; the rows go on.
+        with suppress(OSError):
+            print(json.dumps({"at": at, "level": level, **fields}), flush=True)
 
 
 def backup(args: Namespace) -> Exit:

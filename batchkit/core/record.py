@@ -121,6 +121,8 @@ class BatchRecord:
     partial: int = 0
     #: when the last webhook about one of its executions came; None: none did
     heard_at: datetime | None = None
+    #: seconds until its lease lapses unless it is renewed, by the moment it was read; 0: nobody runs it
+    lease_left: float = field(default=0.0, compare=False)
 
     @property
     def room(self) -> int | None:
@@ -200,6 +202,8 @@ class Claim:
     item: int
     row: int
     attempt: int
+    #: when it was to be sent, by the schedule
+    due: datetime
     request: TriggerRequest
 
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from batchkit.core.lifecycle import BatchStatus
-from batchkit.core.outcome import NotSent, Outcome, Refused, Triggered, Unclear
+from batchkit.core.outcome import Outcome, Refused, Triggered
 from batchkit.core.ports import Clock, Reporting, Store, Target
 from batchkit.core.record import BatchRecord, Claim, ItemOutcome, Lease, Tick
 from batchkit.core.retry import Health, RetryPolicy
@@ -20,6 +19,8 @@ from batchkit.core.schedule import after_group, has_missed_slots
 from batchkit.engine.deadline import Deadline
 from batchkit.engine.follower import Follower
 from batchkit.engine.gate import Gate
+from batchkit.engine.journal import tell
+from batchkit.engine.sender import Sender
 from batchkit.engine.settler import Settler
 from batchkit.errors import StoreError
 
@@ -37,7 +38,6 @@ _LINGER_SECONDS = 0.05
 _LEASE_MARGIN = 2 / 15
 #: after the store failed, it is tried again this often
 _STORE_RETRY_SECONDS = 1.0
-_NOT_SENT = "It was not sent: the batch was paused or stopped first, or the target asked to wait."
 
 
 class Runner:
@@ -75,25 +75,25 @@ class Runner:
         self._held_revision = 0
         self._closing = False
         self._batch: BatchRecord | None = None
-        #: claimed, not yet sent
-        self._ready: deque[Claim] = deque()
-        self._sending: dict[asyncio.Task[None], Claim] = {}
-        #: what became of attempts, not yet recorded
-        self._outbox: list[ItemOutcome] = []
-        self._first_outcome = 0.0
         #: a claim failed in the store, and may have been recorded all the same
         self._unsure = False
         self._gate = Gate(clock)
+        self._sender = Sender(
+            lease.batch_id,
+            target=target,
+            clock=clock,
+            gate=self._gate,
+            batch=lambda: self._batch,
+            may_send=self._may_send,
+            weigh=self._weigh,
+            on_sent=self._sent,
+        )
         #: what the target asked for is still to be recorded
         self._quiet_is_news = False
         #: since the last claim, `max_in_flight` let nothing in that was due, or no profile was free
         self._was_full = False
         #: which profile what is due waits for, as the last claim found
         self._no_profile = ""
-        #: when what is ready may be sent, on the monotonic clock
-        self._release_at = 0.0
-        self._releasing: asyncio.Task[None] | None = None
-        self._never = asyncio.Event()
         #: why the batch is to pause itself
         self._pause = ""
         #: what it waits for, for people
@@ -117,7 +117,7 @@ class Runner:
     def hold(self) -> None:
         """No request starts until `release`; what is claimed and unsent goes back to pending."""
         self._holds += 1
-        self._give_back()
+        self._sender.give_back()
 
     def release(self, revision: int = 0) -> None:
         """The command behind `hold` is in the store as `revision` (0: it failed); from there on the store decides."""
@@ -137,11 +137,12 @@ class Runner:
     def close(self) -> None:
         """Send nothing more, record what is under way, give the lease up, and end."""
         self._closing = True
-        self._give_back()
+        self._sender.give_back()
         self.wake()
 
     async def run(self) -> None:
         """Run until there is nothing left to do, the lease is lost, or `close` was called."""
+        tell(self.batch_id, "acquired", owner=self._lease.owner, epoch=self._lease.epoch)
         try:
             while await self._step():
                 pass
@@ -165,7 +166,7 @@ class Runner:
             now = self._clock.monotonic()
             self._trouble = (error, self._trouble[1] if self._trouble else now, now)
             logger.warning("%s: %s", self.batch_id, error)
-            self._give_back()
+            self._sender.give_back()
             if self._closing:
                 return False
             await self._clock.wait(asyncio.Event(), _STORE_RETRY_SECONDS)
@@ -177,13 +178,14 @@ class Runner:
             # A visit that could do with less than the one that failed does not count.
             self._trouble = None
         if tick.claimed:
-            self._ready.extend(tick.claimed)
             self._was_full = False
+            self._tell_due(tick.claimed)
             if self._gate.quiet_until == quiet_until:
-                self._release_in(self._delay_of_ready())
+                self._sender.take(tick.claimed)
             else:
                 # While the store was claiming, the target asked to wait.
-                self._give_back()
+                self._sender.ready.extend(tick.claimed)
+                self._sender.give_back()
         if self.lost or self._is_over(tick.batch):
             return False
         await self._clock.wait(self._wakeup, self._rest(tick.batch))
@@ -192,10 +194,9 @@ class Runner:
     async def _visit(self) -> Tick:
         """Record outcomes and claim what is due, in one transaction."""
         if self._unsure:
-            known: list[Claim | ItemOutcome] = [*self._sending.values(), *self._ready, *self._outbox]
-            await self._store.disclaim(self._lease, [each.item for each in known])
+            await self._store.disclaim(self._lease, self._sender.known())
             self._unsure = False
-        outcomes, self._outbox = self._outbox, []
+        outcomes = self._sender.take_outbox()
         pause, self._pause = self._pause, ""
         limit = self._claimable()
         news, self._quiet_is_news = self._quiet_is_news, False
@@ -213,7 +214,8 @@ class Runner:
             )
         except StoreError:
             # Not acknowledged: recorded when the store works again, and nothing is sent before that.
-            self._outbox, self._pause, self._batch = outcomes + self._outbox, pause, None
+            self._sender.put_back(outcomes)
+            self._pause, self._batch = pause, None
             self._quiet_is_news |= news
             self._unsure = bool(limit)
             raise
@@ -231,6 +233,7 @@ class Runner:
         before, self._batch = self._batch, tick.batch
         if tick.lease is None:
             self.lost = True
+            tell(self.batch_id, "lost", owner=self._lease.owner, epoch=self._lease.epoch)
             logger.warning("%s: another runner has taken over", self.batch_id)
             return
         self._lease = tick.lease
@@ -238,7 +241,7 @@ class Runner:
             self._health.reset()
         if before is not None and (before.pace, before.flow) != (tick.batch.pace, tick.batch.flow):
             # What was claimed under other limits is claimed anew under these.
-            self._give_back()
+            self._sender.give_back()
         if before != tick.batch:
             self._on_change(tick.batch)
         if tick.batch.untold:
@@ -257,7 +260,7 @@ class Runner:
             self._reason = self._no_profile
 
     def _is_over(self, batch: BatchRecord) -> bool:
-        if self._sending or self._ready or self._outbox:
+        if not self._sender.idle:
             return False
         if self._closing:
             return True
@@ -269,7 +272,8 @@ class Runner:
         timeout = self._poll_seconds
         if batch.status is BatchStatus.PENDING:
             timeout = min(timeout, (batch.start_at - self._clock.now()).total_seconds())
-        waits_for_answers = self._held or self._ready or (batch.pace.batch_interval == 0 and self._sending)
+        answers = batch.pace.batch_interval == 0 and self._sender.unanswered
+        waits_for_answers = self._held or self._sender.ready or answers
         if batch.status is BatchStatus.RUNNING and batch.next_due is not None:
             delay = self._gate.delay(batch) - self._gate.lead(batch)
             full = batch.room == 0 or bool(self._no_profile)
@@ -278,7 +282,7 @@ class Runner:
                 self._follower.hurry()
             elif not full and not waits_for_answers:
                 timeout = min(timeout, delay)
-        if self._outbox:
+        if self._sender.outbox:
             timeout = min(timeout, self._linger())
         return max(0.0, timeout)
 
@@ -293,11 +297,11 @@ class Runner:
             return 0
         most = batch.pace.max_concurrent if batch.room is None else min(batch.room, batch.pace.max_concurrent)
         if batch.pace.batch_interval > 0:
-            return 0 if self._ready else most
-        wanted = min(most, min(batch.pace.max_concurrent, _MOST_READY) - len(self._ready))
+            return 0 if self._sender.ready else most
+        wanted = min(most, min(batch.pace.max_concurrent, _MOST_READY) - len(self._sender.ready))
         # A commit for each single answer would cost more than the request.
         worthwhile = min(batch.progress.pending, most, max(1, batch.pace.max_concurrent // 2))
-        idle = not self._sending and not self._ready
+        idle = not self._sender.unanswered and not self._sender.ready
         return wanted if wanted > 0 and (wanted >= worthwhile or idle) else 0
 
     def _slot(self) -> tuple[datetime | None, datetime | None]:
@@ -305,7 +309,7 @@ class Runner:
         batch = self._batch
         assert batch is not None
         now = self._clock.now()
-        self._release_at = self._clock.monotonic() + max(0.0, self._gate.delay(batch))
+        self._sender.release_at = self._clock.monotonic() + max(0.0, self._gate.delay(batch))
         if batch.pace.batch_interval == 0:
             return now, None
         due = self._gate.due(batch)
@@ -313,12 +317,12 @@ class Runner:
 
     def _waits_for_group(self) -> bool:
         """Whether the outcomes at hand wait for more, to be recorded with one commit."""
-        return bool(self._outbox) and self._linger() > 0 and not self._claimable()
+        return bool(self._sender.outbox) and self._linger() > 0 and not self._claimable()
 
     def _linger(self) -> float:
-        if not self._sending or self._closing or self._held:
+        if not self._sender.unanswered or self._closing or self._held:
             return 0.0
-        return max(0.0, self._first_outcome + _LINGER_SECONDS - self._clock.monotonic())
+        return max(0.0, self._sender.first_outcome + _LINGER_SECONDS - self._clock.monotonic())
 
     async def _catch_up(self) -> bool:
         """Stagger anew where slots were missed; whether that was done."""
@@ -336,68 +340,15 @@ class Runner:
 
     # Sending
 
-    def _release_in(self, seconds: float) -> None:
-        """Send what is ready after so many seconds, whatever the store does meanwhile."""
-        if seconds <= 0:
-            self._release()
-        elif self._releasing is None or self._releasing.done():
-            self._releasing = asyncio.get_running_loop().create_task(self._release_later())
-
-    async def _release_later(self) -> None:
-        while self._ready and (seconds := self._delay_of_ready()) > 0:
-            await self._clock.wait(self._never, seconds)
-        self._release()
-
-    def _release(self) -> None:
-        """Send what is ready: a group at once, or with interval 0 as many as may be unanswered."""
-        batch = self._batch
-        if not self._ready or batch is None:
-            return
-        if not self._may_send():
-            self._give_back()
-            return
-        room = batch.pace.max_concurrent - len(self._sending) if batch.pace.batch_interval == 0 else len(self._ready)
-        for _ in range(min(room, len(self._ready))):
-            claim = self._ready.popleft()
-            task = asyncio.get_running_loop().create_task(self._send(claim))
-            self._sending[task] = claim
-            task.add_done_callback(self._sent)
-
-    def _delay_of_ready(self) -> float:
-        """Seconds until what is ready may be sent."""
-        by_rate = 0.0 if self._batch is None else self._gate.by_rate(self._batch)
-        return max(self._release_at - self._clock.monotonic(), by_rate)
-
-    def _give_back(self) -> None:
-        """What is ready is not sent after all."""
-        while self._ready:
-            self._put(self._ready.popleft(), NotSent(message=_NOT_SENT))
-
-    def _sent(self, task: asyncio.Task[None]) -> None:
-        del self._sending[task]
-        if self._batch is not None and self._batch.pace.batch_interval == 0:
-            self._release()
+    def _sent(self) -> None:
         # An answer that changes nothing yet waits for the others without a visit of its own.
-        if len(self._outbox) <= 1 or not self._sending or self._pause or self._claimable():
+        if len(self._sender.outbox) <= 1 or not self._sender.unanswered or self._pause or self._claimable():
             self.wake()
 
-    async def _send(self, claim: Claim) -> None:
-        if not self._may_send():
-            self._ready.appendleft(claim)
-            self._give_back()
-            return
-        if self._batch is not None:
-            self._gate.sent(self._batch)
-        try:
-            outcome = await self._target.trigger(claim.request)
-        except asyncio.CancelledError:
-            self._put(claim, Unclear(message="It was given up while being sent."))
-            raise
-        except Exception as error:  # a target that breaks its promise must not cost the row
-            logger.exception("%s: item %s", self.batch_id, claim.item)
-            outcome = Unclear(message=f"{type(error).__name__}: {error}")
-        self._weigh(outcome)
-        self._put(claim, outcome)
+    def _tell_due(self, claims: Sequence[Claim]) -> None:
+        due = min(claim.due for claim in claims)
+        late = (self._clock.now() - due).total_seconds()
+        tell(self.batch_id, "due", rows=len(claims), due=due.isoformat(), late=round(late, 3))
 
     def _may_send(self) -> bool:
         """Asked right before each request."""
@@ -408,23 +359,12 @@ class Runner:
         lasts = self._lease.boot == boot_id and self._lease.expires - _LEASE_MARGIN * self._lease.seconds > now
         return lasts and batch.status is BatchStatus.RUNNING and self._gate.is_open(batch)
 
-    def _put(self, claim: Claim, outcome: Outcome) -> None:
-        now = self._clock.now()
-        if not self._outbox:
-            self._first_outcome = self._clock.monotonic()
-        settle_at = None
-        if isinstance(outcome, Unclear) and self._target.can_look_up:
-            settle_at = now + timedelta(seconds=self._target.total_timeout + self._target.listing_delay)
-        self._outbox.append(
-            ItemOutcome(item=claim.item, attempt=claim.attempt, outcome=outcome, at=now, settle_at=settle_at)
-        )
-
     def _weigh(self, outcome: Outcome) -> None:
         """Let an answer decide at once whether to wait or to pause."""
         seconds = self._clock.boot()[1]
         decision = self._health.observe(outcome, seconds)
         if decision.pause or decision.wait:
-            self._give_back()
+            self._sender.give_back()
         if decision.pause:
             self._pause = decision.pause
         if decision.wait:
@@ -436,7 +376,7 @@ class Runner:
             self._reason = ""
 
     def _settled(self, outcomes: list[ItemOutcome]) -> None:
-        self._outbox += outcomes
+        self._sender.add(outcomes)
         self.wake()
 
     # The end
@@ -444,15 +384,12 @@ class Runner:
     async def _end(self) -> None:
         self._follower.stop()
         self._deadline.stop()
-        self._give_back()
         self._settler.stop()
-        if self._releasing is not None:
-            self._releasing.cancel()
-        if self._sending:
-            await asyncio.wait(self._sending)
+        await self._sender.finish()
         try:
-            if self._outbox:
-                await self._store.tick(self._lease, outcomes=self._outbox)
+            if self._sender.outbox:
+                await self._store.tick(self._lease, outcomes=self._sender.outbox)
             await self._store.release(self._lease)
+            tell(self.batch_id, "released", owner=self._lease.owner, epoch=self._lease.epoch)
         except StoreError as error:
             logger.warning("%s: %s", self.batch_id, error)

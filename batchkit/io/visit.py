@@ -31,7 +31,13 @@ from batchkit.io.webhook_events import apply_kept
 __all__ = ["look", "visit"]
 
 _JOINED = select(
-    items.c.position, items.c.attempt, inputs.c.row, inputs.c.inputs, inputs.c.metadata, inputs.c.profile
+    items.c.position,
+    items.c.attempt,
+    items.c.execute_at,
+    inputs.c.row,
+    inputs.c.inputs,
+    inputs.c.metadata,
+    inputs.c.profile,
 ).join(inputs, and_(inputs.c.batch_id == items.c.batch_id, inputs.c.position == items.c.position))
 _DUE = (
     _JOINED.where(
@@ -207,6 +213,7 @@ def _claim(
             item=row.position,
             row=row.row,
             attempt=row.attempt + 1,
+            due=row.execute_at,
             request=TriggerRequest(
                 agent_id=batch.agent_id,
                 version=batch.version,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -10,11 +11,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 import batchkit as bk
+from batchkit.core.suggestion import suggest_mapping
+from batchkit.core.validation import validate
 
 AGENT = bk.Agent(name="Filer", inputs=[bk.InputVariable("client", schema={"type": "string"}, required=True)])
 
@@ -108,7 +112,7 @@ def test_a_worker_starts_a_batch_whose_notebook_is_gone_and_leaves_others_alone(
 def test_a_worker_says_once_what_it_cannot_run(start, demo, tmp_path) -> None:
     rows = bk.read_csv(csv(tmp_path / "rows.csv", 3))
     with bk.Workspace(bk.AsteroidTarget(demo.url, "another-key"), store=tmp_path / "runs.sqlite") as ws:
-        checked = bk.core.validation.validate(rows, bk.core.suggestion.suggest_mapping(rows.columns, AGENT), AGENT)
+        checked = validate(rows, suggest_mapping(rows.columns, AGENT), AGENT)
         ws.target.profiles = ws.target.pools = _none  # the platform would refuse that key
         ws.create_batch(checked, bk.BatchConfig(name="theirs", start_at="2999-01-01T00:00Z"))
     start("worker")
@@ -116,6 +120,37 @@ def test_a_worker_says_once_what_it_cannot_run(start, demo, tmp_path) -> None:
     eventually(lambda: "not taken over" in said.read_text())
     time.sleep(2.5)
     assert said.read_text().count("not taken over") == 1
+
+
+def test_a_worker_logs_for_programs_what_becomes_of_each_row(start, demo, tmp_path) -> None:
+    rows = bk.read_csv(csv(tmp_path / "rows.csv", 6))
+    with workspace(demo, tmp_path) as ws:
+        agent = ws.agent()
+        checked = ws.validate(rows, ws.suggest_mapping(rows, agent), agent)
+        batch = ws.create_batch(
+            checked,
+            bk.BatchConfig(
+                name="b", max_concurrent=3, batch_interval=0.5, start_at=ws.clock.now() + timedelta(seconds=4)
+            ),
+        )
+    worker = start("worker", "--log", "json")
+    with workspace(demo, tmp_path) as ws:
+        eventually(lambda: ws.batch(batch.id).status == "completed")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=30) == 0
+    told = [json.loads(line) for line in (tmp_path / "out-0.txt").read_text().splitlines()]
+    assert all(datetime.fromisoformat(each["at"]) and each["level"] == "info" for each in told)
+    of_batch = [each for each in told if each.get("batch") == batch.id]
+    assert [each["event"] for each in of_batch if each["event"] in ("acquired", "due", "released")] == [
+        "acquired",
+        "due",
+        "due",
+        "released",
+    ]
+    triggered = [each for each in of_batch if each["event"] == "triggered"]
+    assert sorted(each["item"] for each in triggered) == list(range(6))
+    assert all(0 <= each["late"] < 60 for each in triggered)
+    assert any("taken over" in each["message"] for each in told if each["event"] == "worker")
 
 
 async def _none() -> list[object]:

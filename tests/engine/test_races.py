@@ -87,7 +87,7 @@ def test_what_was_claimed_during_a_wait_is_not_sent_when_another_answer_comes(be
             await asyncio.wait_for(store.claimed.wait(), 10)
             # Rows are claimed, and the store's answer is still on its way: now the target asks to wait.
             target.waiting[2].set_result(Wait(retry_after=60.0, message="later"))
-            await eventually(lambda: len(b.engine._runners[batch_id][0]._sending) == 1)
+            await eventually(lambda: len(b.engine._runners[batch_id][0]._sender._sending) == 1)
             store.open.set()
             await b.clock.advance(0.1)
             record = await b.reaches(batch_id, lambda r: r.progress.triggering == 1)
