@@ -28,6 +28,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from batchkit.core.outcome import NotSent, Unclear
 from batchkit.errors import ConfigError, NotFoundError
+from batchkit.targets.failure import BEFORE_SENDING, why_not_sent, why_unclear
 from batchkit.targets.secret import Secret
 
 __all__ = ["Answer", "Connection", "SecretHeader", "base_url", "is_loopback", "short"]
@@ -37,14 +38,6 @@ __all__ = ["Answer", "Connection", "SecretHeader", "base_url", "is_loopback", "s
 _KEEP_IDLE = 3.0
 #: characters of a foreign text that go into a message
 _MESSAGE_LENGTH = 500
-#: What is only ever raised before a byte of the request has left. Subclasses count: an unknown host, a refused or
-#: unreachable address, TLS and certificates, a proxy that cannot be reached or will not open the tunnel.
-_BEFORE_SENDING = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.ClientHttpProxyError,
-    aiohttp.InvalidURL,
-)
 #: the loop's time after which the request of the running task is not written any more
 _write_before: ContextVar[float] = ContextVar("batchkit_write_before")
 #: the URL of the running task's request as it was built; aiohttp would write some quoted characters plainly again
@@ -99,6 +92,7 @@ class Connection:
             raise ConfigError(f"max_connections must be at least 1, not {max_connections}.")
         self.base = base
         self.total_timeout = total_timeout
+        self._connect_timeout = connect_timeout
         self._secrets = tuple(secrets)
         self._objection = objection
         self._max_connections = max_connections
@@ -194,10 +188,10 @@ class Connection:
         reading the request to the same httpx class.
         """
         cause = exc.__cause__ if isinstance(exc, httpx.HTTPError) and exc.__cause__ is not None else exc
-        reason = self.clean(f"{type(cause).__name__}: {cause}")
-        if isinstance(cause, _BEFORE_SENDING):
-            return NotSent(message=f"No connection to {self.base.host}: {reason}")
-        return Unclear(message=f"No usable answer from {self.base.host}: {reason}")
+        if isinstance(cause, BEFORE_SENDING):
+            proxy = None if self._proxy is None else self._proxy.url
+            return NotSent(message=self.clean(why_not_sent(cause, self.base, proxy, self._connect_timeout)))
+        return Unclear(message=self.clean(why_unclear(cause, self.base)))
 
     async def _open(self) -> AiohttpTransport:
         """A transport for the running loop; those of loops that have ended are closed."""

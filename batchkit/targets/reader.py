@@ -102,9 +102,8 @@ class Reader:
         raise TargetError(f"{self._place(segments)} did not answer in JSON. {self._doubt()}")
 
     def _unreachable(self, segments: Sequence[str], failure: NotSent | Unclear) -> UnreachableError:
-        return UnreachableError(
-            f"{self._place(segments)} could not be read. {failure.message} Check the address and the network."
-        )
+        advice = " Try again, and if it stays so, check the address." if isinstance(failure, Unclear) else ""
+        return UnreachableError(f"{self._place(segments)} could not be read. {failure.message}{advice}")
 
     def _problem(self, segments: Sequence[str], answer: Answer) -> TargetError | NotFoundError:
         """The error that an answer other than success means for whoever fetched."""
