@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, TypeVar
@@ -34,6 +35,8 @@ T = TypeVar("T")
 logger = logging.getLogger("batchkit")
 
 _CLOSE_SECONDS = 10.0
+#: a process that ends is not held up for longer
+_EXIT_SECONDS = 2.0
 #: a batch that a worker is to run may be without a runner for so long
 _WORKER_PATIENCE_SECONDS = 10.0
 #: a store that fails for longer ends the waiting for its batches
@@ -107,7 +110,7 @@ class KernelEngine:
         with self._lock:
             loop, thread, self._closed = self._loop, self._thread, True
             self._loop = None
-        atexit.unregister(self._warn_at_exit)
+        atexit.unregister(self._end_with_process)
         if loop is None or thread is None:
             return
         asyncio.run_coroutine_threadsafe(self._close(), loop).result()
@@ -128,10 +131,21 @@ class KernelEngine:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=self._loop.run_forever, name="batchkit-engine", daemon=True)
                 self._thread.start()
-                atexit.register(self._warn_at_exit)
+                atexit.register(self._end_with_process)
             return self._loop
 
-    def _warn_at_exit(self) -> None:
+    def _end_with_process(self) -> None:
+        """Warn, and leave no connection open: the process ends without `close`.
+
+        What `close` would record cannot be: the store's thread takes nothing more by now.
+        """
+        self._warn()
+        loop = self._loop
+        if loop is not None and loop.is_running():
+            with suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(self._let_go(), loop).result(_EXIT_SECONDS)
+
+    def _warn(self) -> None:
         """A script that ends without waiting must not seem to have done its work."""
         for batch in self._told.values():
             if not batch.status.final:
@@ -140,6 +154,14 @@ class KernelEngine:
                     "Wait for it with batch.join(); to continue it: ws.batch(id).take_over().",
                     file=sys.stderr,
                 )
+
+    async def _let_go(self) -> None:
+        """Stop sending, and close the target's connections."""
+        tasks = [task for _, task in self._runners.values()]
+        for task in tasks:
+            task.cancel()
+        # What they fail with now, for want of a store, is no news.
+        await asyncio.gather(*tasks, self._target.aclose(), return_exceptions=True)
 
     async def _close(self) -> None:
         tasks = [task for _, task in self._runners.values()]
