@@ -53,7 +53,10 @@ class Batch:
         self._workspace = workspace
 
     def __repr__(self) -> str:
-        record = self.record
+        try:
+            record = self.record
+        except NotFoundError:
+            return f"<Batch {self.id}, which is not in the store any more>"
         hint = " (interrupted: batch.take_over() continues it)" if record.interrupted else ""
         return f"<Batch {self.id} {record.name!r}: {record.status}{hint}, {record.progress}>"
 
@@ -180,9 +183,9 @@ class Batch:
         """A new batch of some of the rows, run as this one was: same agent and version, mapping, pace and limits.
 
         rows: a mask over `results()`, items as in `items()`, or a frame with a column `item` or `row`.
-        executions: by what became of it, such as "failed" or "cancelled"; items: by its state, such as "refused" or
-        "cancelled"; both as the row stands by now, other batches that ran it again included. dropped: those the policy
-        left out. Without any of these: the rows of `inputs`.
+        executions: by what became of it, such as "failed", "cancelled" or, with force, "timed_out"; items: by its
+        state, such as "refused" or "cancelled"; both as the row stands by now, other batches that ran it again
+        included. dropped: those the policy left out. Without any of these: the rows of `inputs`.
         inputs: corrected cells, such as a changed copy of `results()` or a part of it, or a table read from a file. Its
         rows are told by their column `row`, else by the labels of a DataFrame's index, else it is the whole table
         again. A column it lacks is as before. Checked as any table; `invalid` says what invalid rows do.
@@ -236,7 +239,8 @@ class Batch:
         chosen = [status] if isinstance(status, str) else list(status)
         for one in chosen:
             _one_of("status", one, list(ItemStatus))
-        key = None if after is None else (after,)
+        _count("limit", limit)
+        key = None if after is None else (_ids(after)[0],)
         page = self._store.items(self.id, statuses=[ItemStatus(one) for one in chosen], after=key, limit=limit)
         return results.items_frame(self._call(page))
 
@@ -249,6 +253,7 @@ class Batch:
         dropped: with the rows the policy left out, in their place. A DataFrame's index comes back, without them.
         fields: so many fields of results that are objects get a column, `result.<key>`; `core.flattening` says how.
         """
+        _count("fields", fields)
         read = joining.merged if merged else joining.joined
         return self._call(read(self._store, self.id, dropped=dropped, fields=fields))
 
@@ -270,6 +275,7 @@ class Batch:
 
     def events(self, limit: int | None = None) -> pd.DataFrame:
         """Its log, oldest first: at, actor, kind, item, message; with `limit`, the newest of it."""
+        _count("limit", limit)
         return results.events_frame(self._call(self._store.events(self.id, limit=limit)))
 
     def history(self, item: int) -> pd.DataFrame:
@@ -279,6 +285,8 @@ class Batch:
     async def _explain(self, item: int) -> Explanation:
         batch = await self._store.batch(self.id)
         chosen = _ids(item)
+        if len(chosen) != 1:
+            raise ConfigError(f"One item is explained at a time, not {len(chosen):,}.")
         found = await self._store.items(self.id, positions=chosen)
         if len(found) != 1:
             raise NotFoundError(f"Batch {self.id} has no item {item}; its items are 0 to {batch.progress.total - 1}.")
@@ -314,6 +322,12 @@ def _ids(items: object) -> list[int]:
         if isinstance(number, bool | np.bool_) or not isinstance(number, int | np.integer):
             raise ConfigError(f"An item is a whole number, as in the column `item` of batch.items(), not {number!r}.")
     return [int(number) for number in numbers]
+
+
+def _count(what: str, value: object) -> None:
+    is_number = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if value is not None and not (is_number and value >= 0):  # type: ignore[operator]
+        raise ConfigError(f"{what} must be a whole number, 0 or more, not {value!r}.")
 
 
 def _one_of(what: str, value: object, allowed: Sequence[str]) -> None:

@@ -170,6 +170,9 @@ class Notices:
             if sink.id not in self._opened:
                 continue
             try:
+                if await self._of_store().has_notices(sink.id):
+                    for batch_id, said in await self._of_store().give_up(sink.id, sink.host):
+                        logger.warning("%s: %s", batch_id, said)
                 while await self._of_store().has_notices(sink.id) and await self._send_next(sink):
                     pass
             except StoreError as error:

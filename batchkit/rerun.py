@@ -86,7 +86,7 @@ def rerun(
     source = ws.engine.call(_read(ws, batch_id))
     record = source.record
     ws.check_runs_here(record)
-    edits = {} if inputs is None else edited_cells(_table(inputs, record.columns), record.columns, source.labels)
+    edits = {} if inputs is None else edited_cells(_table(inputs, record), record.columns, source.labels)
     if choice.is_open and inputs is None:
         raise ConfigError(
             'Which rows? For example batch.rerun(executions="failed"), batch.rerun(items="refused"), '
@@ -127,16 +127,16 @@ async def _read(ws: Workspace, batch_id: str) -> _Source:
     )
 
 
-def _table(inputs: Table | pd.DataFrame, columns: Sequence[str]) -> Table:
+def _table(inputs: Table | pd.DataFrame, record: BatchRecord) -> Table:
     if isinstance(inputs, pd.DataFrame):
         # The results in it have no text that a table needs.
-        kept = without_results(columns, [str(name) for name in inputs.columns])
+        kept = without_results(record.columns, [str(name) for name in inputs.columns], record.index_kind)
         return read_csv(inputs.loc[:, [str(name) in kept for name in inputs.columns]])
     if not isinstance(inputs, Table):
         raise ConfigError(
             f"inputs must be a DataFrame, as from batch.results(), or a table of bk.read_csv(), not {inputs!r}."
         )
-    without_results(columns, inputs.columns)
+    without_results(record.columns, inputs.columns, record.index_kind)
     return inputs
 
 
@@ -151,10 +151,10 @@ def _chosen(source: _Source, choice: Choice) -> list[int]:
 
 
 def _words(name: str, given: str | Collection[str], known: Sequence[str]) -> set[str]:
-    words = {given} if isinstance(given, str) else set(given)
-    if unknown := sorted(map(str, words - set(known))):
-        raise ConfigError(f"{name} must be of {', '.join(map(repr, known))}, not {unknown[0]!r}.")
-    return words
+    words = {given} if isinstance(given, str) or not isinstance(given, Collection) else set(given)
+    if unknown := sorted(map(repr, words - set(known))):
+        raise ConfigError(f"{name} must be of {', '.join(map(repr, known))}, not {unknown[0]}.")
+    return {str(word) for word in words}
 
 
 def _picked(source: _Source, given: RowChoice) -> set[int]:
@@ -164,13 +164,19 @@ def _picked(source: _Source, given: RowChoice) -> set[int]:
             return _rows_of_items(source, given["item"])
         if row not in given:
             raise ConfigError(f"The frame has no column 'item' as batch.items(), nor {row!r} as batch.results().")
-        return _known(source, given[row].tolist())
-    picked = [given] if isinstance(given, int | np.integer) else list(given)
-    if picked and all(isinstance(each, bool | np.bool_) for each in picked):
+        return _known(source, row, given[row].tolist())
+    picked = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if any(isinstance(each, bool | np.bool_) for each in picked):
+        if missing := [at for at, each in enumerate(picked) if not isinstance(each, bool | np.bool_)]:
+            raise ConfigError(
+                f"The mask says neither True nor False for {len(missing):,} of its rows, the first at {missing[0]}: "
+                f"{picked[missing[0]]!r}. With mask.fillna(False) they are not chosen."
+            )
         total = source.record.progress.total
         if len(picked) != total:
             raise ConfigError(
-                f"The mask has {len(picked):,} values and the batch {total:,} rows, in the order of batch.results()."
+                f"The mask has {len(picked):,} value{'s' if len(picked) != 1 else ''} and the batch {total:,} rows, in "
+                "the order of batch.results()."
             )
         return {source.row_of[item] for item, wanted in enumerate(picked) if wanted}
     return _rows_of_items(source, picked)
@@ -189,8 +195,16 @@ def _rows_of_items(source: _Source, items: Iterable[object]) -> set[int]:
     return rows
 
 
-def _known(source: _Source, rows: Iterable[Any]) -> set[int]:
-    wanted = {int(row) for row in rows}
+def _known(source: _Source, name: str, rows: Iterable[Any]) -> set[int]:
+    wanted = set()
+    for row in rows:
+        try:
+            wanted.add(int(row))
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"The frame's column {name!r} has {row!r}, which is no row of the batch. Leave that column as "
+                "batch.results() has it."
+            ) from None
     if unknown := sorted(wanted - set(source.cells)):
         raise NotFoundError(f"Batch {source.record.id} has no row {unknown[0]}.")
     return wanted
@@ -219,6 +233,6 @@ def _said(choice: Choice) -> str:
 def _invalid(checked: Validation) -> str:
     counts = checked.counts
     errors = checked.issues.query("severity == 'error'").head(3)
-    said = " ".join(f"Row {row}: {message}" for row, message in zip(errors["row"], errors["message"], strict=True))
+    said = " ".join(errors["message"])
     rest = ', or leave them out with invalid="drop"' if counts.valid else ""
     return f"{counts.invalid:,} of {counts.total:,} rows are invalid. {said} Correct them in inputs{rest}."

@@ -273,16 +273,20 @@ class Workspace:
         notice: kind ("completed", "finished", "paused", "failure_threshold"), batch_id, name, at, message. It is called
         in a thread of its own, one notice at a time; what it raises is logged. Raises StoreError.
         """
+        if not callable(callback):
+            raise ConfigError(f"on_event takes a function that is called with each notice, not {callback!r}.")
         self._notices.call(callback)
 
     def notify(self, url: str, *, secret: Secret | str, allow_private: bool = False) -> None:
         """Send the same to a URL, signed by the Standard Webhooks rule, until it answers 2xx, for up to three days.
 
-        secret: "whsec_" and Base64. allow_private: an address on your own network, or http, is meant. The environment
-        says the same with BATCHKIT_NOTIFY_URL, BATCHKIT_NOTIFY_SECRET and BATCHKIT_NOTIFY_PRIVATE=1. What a process
-        leaves unsent is sent by the next one that notifies the same URL. Raises ConfigError, StoreError.
+        secret: "whsec_" and Base64, or where that is kept: "env:NAME" or "keyring:service/user". allow_private: an
+        address on your own network, or http, is meant. The environment says the same with BATCHKIT_NOTIFY_URL,
+        BATCHKIT_NOTIFY_SECRET and BATCHKIT_NOTIFY_PRIVATE=1. What a process leaves unsent is sent by the next one that
+        notifies the same URL; what was not taken for three days is given up, and the batch's log says so. Raises
+        ConfigError, StoreError.
         """
-        kept = secret if isinstance(secret, Secret) else Secret(secret)
+        kept = secret if isinstance(secret, Secret) else _secret(secret)
         self._notices.add(StandardWebhook(url, kept, allow_private=allow_private))
         self._notices.start()
 
@@ -302,6 +306,9 @@ class Workspace:
 
         table: a DataFrame or a table to begin with, instead of a file. agent: the name or id of the one to choose.
         dashboard: the address of a page with the dashboard, to be linked to.
+        What was begun and not finished is kept beside the store for a week, for this user alone, and offered again.
+        JupyterLab saves no rows of it with a notebook; a tool that runs a notebook and saves its widgets' state, as
+        nbconvert --execute does, saves what the page shows: the first rows of `table`, too.
         """
         # Here and not above: who works without a page needs no widgets.
         from batchkit.ui.wizard import Wizard
@@ -389,6 +396,12 @@ class Workspace:
     async def _publish(self, batch_id: str, *, forced: bool) -> None:
         await self.store.publish(batch_id, self.actor, forced=forced)
         await self.engine.begin(batch_id)
+
+
+def _secret(given: str) -> Secret:
+    """What was given, or what it says where to find."""
+    kept_elsewhere = isinstance(given, str) and given.startswith(("env:", "keyring:"))
+    return Secret.from_reference(given) if kept_elsewhere else Secret(given)
 
 
 def _require(value: object, kind: type, name: str, advice: str) -> None:

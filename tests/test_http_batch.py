@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +31,9 @@ class Endpoint:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.keys: dict[str, str] = {}
         self.looks: Counter[str] = Counter()
+        self.ended: set[str] = set()
+        #: the most jobs that had not ended at a time
+        self.most = 0
         self.bodies: list[dict[str, Any]] = []
         self.going = threading.Event()
         self.lock = threading.Lock()
@@ -82,6 +86,7 @@ class Endpoint:
                 return 422, {"error": f"{body['client']} is no client"}
             identity = self.keys.setdefault(key, f"job/{len(self.jobs)}")
             self.jobs[identity] = body
+            self.most = max(self.most, len(self.jobs) - len(self.ended))
             return (0, None) if body["client"] == "lost" else (202, {"job": {"id": identity}})
 
     def tell(self, path: str) -> tuple[int, object]:
@@ -94,6 +99,7 @@ class Endpoint:
             self.looks[identity] += 1
             if not self.going.is_set() or self.looks[identity] < 2:
                 return 200, {"state": "working"}
+            self.ended.add(identity)
             amount = self.jobs[identity]["amount"]
             if amount == 13:
                 return 200, {"state": "failed", "error": "13 is unlucky"}
@@ -166,6 +172,32 @@ def test_two_hundred_rows_are_sent_followed_and_joined_back(endpoint: Endpoint, 
     assert len(endpoint.bodies) == 200
     for number in range(200):
         assert sent[number]["note"] == f"Note: {hostile(number)}"
+
+
+def test_no_more_jobs_are_unfinished_than_may_be_and_a_higher_limit_is_followed(
+    endpoint: Endpoint, tmp_path: Path
+) -> None:
+    names = ["bad one" if n % 9 == 4 else "lost" if n == 7 else f"client {n}" for n in range(60)]
+    csv = "client,amount\n" + "".join(f"{name},{n}\n" for n, name in enumerate(names))
+    target = target_at(endpoint.url, total_timeout=1.5, connect_timeout=1.0)
+    with bk.Workspace(target, store=tmp_path / "s.sqlite") as ws:
+        config = bk.BatchConfig(name="Jobs", batch_interval=0, max_concurrent=20, max_in_flight=5)
+        batch = ws.create_batch(checked(ws, csv), config)
+        until = time.monotonic() + 30
+        while batch.progress.executions.open < 5 and time.monotonic() < until:
+            time.sleep(0.02)
+        assert endpoint.most == 5
+        endpoint.going.set()
+        while batch.progress.executions.succeeded < 20 and time.monotonic() < until:
+            time.sleep(0.02)
+        assert endpoint.most == 5
+        batch.update(max_in_flight=9)
+        batch.join("finished")
+        assert endpoint.most == 9
+        progress = batch.progress
+    bad = sum(name == "bad one" for name in names)
+    assert (progress.refused, progress.triggered, progress.executions.failed) == (bad, 60 - bad, names[13] != "bad one")
+    assert len(endpoint.ended) == 60 - bad
 
 
 def test_what_was_triggered_is_followed_after_a_restart(endpoint: Endpoint, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,46 @@ def test_a_message_that_a_process_left_is_sent_by_the_next_one(tmp_path: Path, l
     assert {message.headers["webhook-id"] for message in listener.got} == left
 
 
+class Later(SystemClock):
+    """The system's clock, set forward."""
+
+    def __init__(self, days: float) -> None:
+        super().__init__()
+        self._ahead = timedelta(days=days)
+
+    def now(self) -> datetime:
+        return super().now() + self._ahead
+
+
+def test_a_message_that_nobody_took_for_three_days_is_given_up_and_the_log_says_so(
+    tmp_path: Path, listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener.answers = [(500, {})] * 1_000
+    with workspace(tmp_path) as ws:
+        ws.notify(listener.url, secret=SECRET, allow_private=True)
+        batch = run(ws).join("finished")
+        eventually(lambda: len(listener.got) >= 2)
+    with workspace(tmp_path) as ws:
+        notices = Notices(tmp_path / "runs.sqlite", Later(2.9), look=0.02)
+        notices.add(StandardWebhook(listener.url, bk.Secret(SECRET), allow_private=True))
+        notices.start()
+        eventually(lambda: len(listener.got) >= 4)
+        notices.close()
+        assert "notice_dropped" not in ws.batch(batch.id).events()["kind"].tolist()
+        before = len(listener.got)
+        notices = Notices(tmp_path / "runs.sqlite", Later(3.2), look=0.02)
+        notices.add(StandardWebhook(listener.url, bk.Secret(SECRET), allow_private=True))
+        notices.start()
+        eventually(lambda: ws.batch(batch.id).events()["kind"].tolist().count("notice_dropped") == 2)
+        notices.close()
+        events = ws.batch(batch.id).events().query("kind == 'notice_dropped'")
+    assert len(listener.got) == before
+    assert "The notice 'completed' of " in events["message"].iloc[0]
+    assert "in 3 days 127.0.0.1 took it in none of" in events["message"].iloc[0]
+    assert "confidential" not in "".join(events["message"]) + caplog.text
+    assert f"{batch.id}: The notice 'finished' of " in caplog.text
+
+
 def test_a_worker_sends_where_the_environment_says(
     tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,6 +321,21 @@ def test_a_secret_of_another_form_is_refused_and_not_shown(tmp_path: Path, secre
     assert secret.removeprefix("whsec_")[:8] not in str(told.value) or secret == "whsec_"
     assert SECRET not in repr(StandardWebhook("https://hooks.example.com/a?b=c", bk.Secret(SECRET)))
     assert "b=c" not in repr(StandardWebhook("https://hooks.example.com/a?b=c", bk.Secret(SECRET)))
+
+
+def test_a_secret_may_be_where_it_is_kept(tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+    with workspace(tmp_path) as ws:
+        ws.notify(listener.url, secret="env:HOOK_SECRET", allow_private=True)
+        run(ws).join("finished")
+        eventually(lambda: len(listener.got) >= 2)
+        with pytest.raises(bk.ConfigError, match="environment variable NO_SUCH_SECRET is not set"):
+            ws.notify(listener.url, secret="env:NO_SUCH_SECRET", allow_private=True)
+
+
+def test_what_cannot_be_called_is_no_callback(tmp_path: Path) -> None:
+    with workspace(tmp_path) as ws, pytest.raises(bk.ConfigError, match=r"takes a function .* not 'print'"):
+        ws.on_event("print")  # type: ignore[arg-type]
 
 
 def test_an_address_without_a_secret_in_the_environment_is_half_a_setting(

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -186,6 +187,21 @@ def test_a_saved_and_corrected_file_of_results_is_joined_by_its_rows(ws: bk.Work
     again.join("finished")
 
 
+@pytest.mark.parametrize("names", [[None], ["number"], [None, "part"]])
+def test_saved_results_of_a_dataframe_with_its_index_are_joined_by_their_rows(
+    ws: bk.Workspace, tmp_path: Path, names: list[str | None]
+) -> None:
+    arrays = [range(100, 112), ["x"] * 12][: len(names)]
+    index = pd.MultiIndex.from_arrays(arrays, names=names) if len(names) > 1 else pd.Index(arrays[0], name=names[0])
+    frame = pd.DataFrame({"client": [f"Client {n}" for n in range(12)]}, index=index)
+    batch = made(ws, frame).join("finished")
+    batch.save_results(tmp_path / "saved.csv")
+    saved = bk.read_csv(tmp_path / "saved.csv")
+    again = batch.rerun(executions="failed", inputs=saved)
+    failed = batch.results().query("execution_status == 'failed'")
+    assert again.results()["row"].tolist() == failed["row"].tolist()
+
+
 def test_a_dataframes_index_says_the_rows(ws: bk.Workspace) -> None:
     frame = pd.DataFrame({"client": [f"Client {n}" for n in range(20)]}, index=[f"P{n:02}" for n in range(20)])
     batch = made(ws, frame).join("finished")
@@ -245,6 +261,31 @@ def test_the_configuration_is_the_batchs_own_unless_told_otherwise(ws: bk.Worksp
         batch.rerun(range(20), config={"pace": 3}, force=True)
 
 
+def test_times_without_an_offset_are_read_in_the_zone_of_the_first_batch(tmp_path: Path) -> None:
+    target = ScriptedTarget(answer=lambda request, _: Refused(code="400", message="no"))
+    with bk.Workspace(target, store=tmp_path / "s.sqlite") as ws:
+        table, agent = (
+            bk.read_csv(b"value,when\na,2024-01-05T09:00\nb,2024-01-05T09:00\nc,2024-01-05T09:00Z\n"),
+            ws.agent(),
+        )
+        mapping = ws.suggest_mapping(table, agent).set("when", bk.NotBefore())
+        checked = ws.validate(table, mapping, agent)
+        with pytest.raises(bk.ConfigError, match=r"Row 2 .* has no time zone\. Say which: .*timezone='Europe/Berlin'"):
+            ws.create_batch(checked, bk.BatchConfig(name="Timed", batch_interval=0))
+        assert not ws.batches()
+        config = bk.BatchConfig(name="Timed", batch_interval=0, timezone="Europe/Berlin")
+        batch = ws.create_batch(checked, config).join("finished")
+        rows = batch.results()
+        corrected = rows.assign(when=["2024-07-01T09:00", *rows["when"][1:]])
+        again = batch.rerun(items="refused", inputs=corrected).join("finished")
+        hours = [moment.strftime("%m-%d %H:%M") for moment in again.results()["not_before"]]
+        assert hours == ["07-01 07:00", "01-05 08:00", "01-05 09:00"]
+        third = again.rerun(items="refused", config=bk.BatchConfig(name="Whole", batch_interval=0)).join("finished")
+        assert third.results()["not_before"].tolist() == again.results()["not_before"].tolist()
+        moved = third.rerun(items="refused", config={"timezone": "Asia/Tokyo"}).join("finished")
+        assert [moment.hour for moment in moved.results()["not_before"]] == [0, 0, 9]
+
+
 def test_refused_and_cancelled_rows_run_again_and_doubtful_ones_are_settled_first(tmp_path: Path) -> None:
     answers = {0: Refused(code="400", message="no"), 1: Unclear(message="broke")}
     target = ScriptedTarget(answer=lambda request, _: answers.get(request.item), can_look_up=False)
@@ -252,7 +293,7 @@ def test_refused_and_cancelled_rows_run_again_and_doubtful_ones_are_settled_firs
         batch = made(ws, b"value\n0\n1\n2\n")
         with pytest.raises(bk.BatchInDoubt):
             batch.join()
-        with pytest.raises(bk.StateError, match="row 3 are in doubt"):
+        with pytest.raises(bk.StateError, match="row 3 is in doubt"):
             batch.rerun([0, 1], force=True)
         answers.clear()
         again = batch.rerun(items="refused").join("finished")
@@ -272,7 +313,7 @@ def test_what_still_runs_is_not_sent_again(tmp_path: Path) -> None:
     target = ScriptedTarget(answer=lambda *_: running)
     with bk.Workspace(target, store=tmp_path / "s.sqlite") as ws:
         batch = made(ws, b"value\n0\n").join()
-        with pytest.raises(bk.StateError, match="row 2 still run"):
+        with pytest.raises(bk.StateError, match="row 2 still runs"):
             batch.rerun(0)
 
 
@@ -338,6 +379,27 @@ def test_nothing_chosen_and_unknown_words_are_told(ws: bk.Workspace) -> None:
             call()
     with pytest.raises(bk.NotFoundError, match="no item 7"):
         batch.rerun(7)
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({"executions": 3}, "executions must be of 'failed', .* not 3"),
+        ({"rows": 2.5}, "Rows are chosen by a mask, or by numbers .* not 2.5"),
+        ({"rows": "failed"}, "Rows are chosen by a mask, or by numbers .* not 'failed'"),
+        ({"rows": [True, None]}, r"The mask says neither True nor False for 1 of its rows, .*fillna\(False\)"),
+        ({"rows": pd.DataFrame({"row": [2.0, float("nan")]})}, "column 'row' has nan, which is no row"),
+        ({"rows": pd.DataFrame({"row": ["a"]})}, "column 'row' has 'a', which is no row"),
+        ({"rows": [True]}, "The mask has 1 value and the batch 20 rows"),
+        ({"executions": "failed", "config": [3]}, r"config must be a bk.BatchConfig, or a dict .* not \[3\]"),
+    ],
+)
+def test_a_choice_of_a_kind_that_chooses_nothing_says_what_does(
+    ws: bk.Workspace, choice: dict[str, Any], said: str
+) -> None:
+    batch = made(ws, permits(20)).join("finished")
+    with pytest.raises(bk.ConfigError, match=said):
+        batch.rerun(**choice)
 
 
 def test_no_corrections_at_all_change_nothing(ws: bk.Workspace) -> None:

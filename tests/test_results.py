@@ -72,11 +72,54 @@ def test_types_are_the_same_before_anything_ran_and_after(ws: bk.Workspace) -> N
     assert before.dtypes.to_dict() == after[fixed].dtypes.to_dict()
     assert list(before.columns) == fixed
     kinds = {name: str(after[name].dtype) for name in RESULT_COLUMNS}
-    assert {kinds.pop(name) for name in ("execute_at", "triggered_at", "started_at", "finished_at")} == {
-        "datetime64[us, UTC]"
-    }
-    assert (kinds.pop("row"), kinds.pop("result")) == ("int64", "object")
+    times = ("not_before", "execute_at", "triggered_at", "started_at", "finished_at")
+    assert {kinds.pop(name) for name in times} == {"datetime64[us, UTC]"}
+    assert (kinds.pop("row"), kinds.pop("result"), kinds.pop("timed_out")) == ("int64", "object", "bool")
     assert set(kinds.values()) == {"str"}
+
+
+def test_results_say_which_executions_are_past_the_deadline(tmp_path: Path) -> None:
+    runs = Triggered(execution=Execution(id="e", status=ExecutionStatus.RUNNING))
+    target = ScriptedTarget(answer=lambda request, _: runs if request.item == 1 else None)
+    with bk.Workspace(target, store=tmp_path / "late.sqlite") as ws:
+        config = bk.BatchConfig(name="Late", batch_interval=0, item_deadline=0.2)
+        batch = made(ws, b"value\na\nb\n", config).join("finished")
+        assert batch.results()["timed_out"].tolist() == batch.items()["timed_out"].tolist() == [False, True]
+
+
+def test_results_say_what_a_row_itself_said_of_its_time(ws: bk.Workspace) -> None:
+    table, agent = bk.read_csv(b"value,when\na,2026-03-29T02:30\nb,\n"), ws.agent()
+    checked = ws.validate(table, ws.suggest_mapping(table, agent).set("when", bk.NotBefore()), agent)
+    config = bk.BatchConfig(name="Timed", batch_interval=0, timezone="Europe/Berlin", start_at="2999-01-01T00:00Z")
+    batch = ws.create_batch(checked, config)
+    # The clocks skip 2:30 in that night; the first moment after is meant.
+    assert batch.results()["not_before"].tolist() == [pd.Timestamp("2026-03-29T01:00Z"), pd.NaT]
+    assert batch.items()["not_before"].isna().tolist() == [False, True]
+
+
+def test_numbers_that_are_none_are_refused_by_name(ws: bk.Workspace) -> None:
+    batch = made(ws, b"value\na\nb\n", LATER)
+    for call, name in (
+        (lambda: batch.results(fields=-1), "fields"),
+        (lambda: batch.results(fields="x"), "fields"),  # type: ignore[arg-type]
+        (lambda: batch.items(limit=-1), "limit"),
+        (lambda: batch.events(limit="x"), "limit"),  # type: ignore[arg-type]
+        (lambda: batch.events(limit=True), "limit"),
+    ):
+        with pytest.raises(bk.ConfigError, match=f"{name} must be a whole number, 0 or more, not"):
+            call()
+    with pytest.raises(bk.ConfigError, match="An item is a whole number"):
+        batch.items(after="x")  # type: ignore[arg-type]
+    with pytest.raises(bk.ConfigError, match="One item is explained at a time, not 2"):
+        batch.explain([0, 1])  # type: ignore[arg-type]
+    assert batch.results(fields=0).shape == (2, 1 + len(RESULT_COLUMNS))
+
+
+def test_a_deleted_batch_can_still_be_shown(ws: bk.Workspace) -> None:
+    batch = made(ws, b"value\na\n", LATER)
+    batch.cancel()
+    batch.delete()
+    assert repr(batch) == f"<Batch {batch.id}, which is not in the store any more>"
 
 
 def test_dropped_rows_do_not_change_the_types(tmp_path: Path) -> None:

@@ -20,13 +20,16 @@ __all__ = ["again_table", "edited_cells", "without_results"]
 _NAMED = 5
 
 
-def without_results(columns: Sequence[str], given: Sequence[str]) -> list[str]:
+def without_results(
+    columns: Sequence[str], given: Sequence[str], index_kind: Mapping[str, Any] | None = None
+) -> list[str]:
     """Return those of the `given` columns that are input columns or say the row; what `results()` adds is passed over.
 
+    index_kind: of the batch's DataFrame, whose index a file of results has as columns; passed over, too.
     Raises ConfigError for a column that is neither, which could be a correction under a wrong name.
     """
     names = results.own_names(columns)
-    added = {*names.values(), ERRORS_COLUMN}
+    added = {*names.values(), ERRORS_COLUMN, *_index_columns(index_kind)}
     unknown = [
         name
         for name in given
@@ -75,6 +78,12 @@ def again_table(
         {name: pa.array([record[at] for record in cells], pa.large_string()) for at, name in enumerate(columns)}
     )
     return Table(data=data, dialect=None, source=source, row_numbers=np.array(rows, dtype=np.int64), index=index)
+
+
+def _index_columns(kind: Mapping[str, Any] | None) -> list[str]:
+    """What the index is called as columns of a file."""
+    names = [] if kind is None else list(kind["names"])
+    return [name or ("index" if len(names) == 1 else f"level_{at}") for at, name in enumerate(names)]
 
 
 def _rows_of(inputs: Table, key: str, labels: Mapping[int, Sequence[Any] | None]) -> list[int]:

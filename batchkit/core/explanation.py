@@ -71,11 +71,12 @@ class Explanation:
 
 
 def explain(
-    batch: BatchRecord, item: ItemRecord, now: datetime, *, ahead: int = 0, events: Sequence[Event] = ()
+    batch: BatchRecord, item: ItemRecord, now: datetime, *, ahead: int | None = 0, events: Sequence[Event] = ()
 ) -> Explanation:
     """Return why `item` is where it is at `now`.
 
-    ahead: pending items that are sent before it. events: of the batch's log, oldest first, the last pause among them.
+    ahead: pending items that are sent before it; None: not counted. events: of the batch's log, oldest first, the
+    last pause among them.
     """
     said = _by_status.get(item.status)
     if said is not None:
@@ -86,7 +87,10 @@ def explain(
         found = check(batch, item, now)
         if found is not None:
             return found
-    rows = "It is the next." if not ahead else f"{ahead:,} rows are sent before it."
+    if ahead is None:
+        rows = "Rows that are due before it are sent first."
+    else:
+        rows = f"{ahead:,} rows are sent before it." if ahead else "It is the next."
     return _said(item, Hold.TURN, f"It is due. {rows}", None, ahead=ahead, execute_at=item.execute_at)
 
 

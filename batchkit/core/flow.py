@@ -33,7 +33,8 @@ class FailureThreshold:
     def __post_init__(self) -> None:
         if self.share is None and self.count is None:
             raise ConfigError("A FailureThreshold needs a share of failed executions, a count, or both.")
-        if self.share is not None and (isinstance(self.share, bool) or not 0 < self.share <= 1):
+        is_number = isinstance(self.share, int | float) and not isinstance(self.share, bool)
+        if self.share is not None and not (is_number and 0 < self.share <= 1):
             raise ConfigError(f"share must be a number above 0, at most 1, not {self.share!r}.")
         for name, value in (("count", self.count), ("minimum", self.minimum)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -60,6 +61,8 @@ class Flow:
     failure_threshold: FailureThreshold | None = None
     #: seconds after which an execution that has not finished is not waited for any longer; None: for ever
     item_deadline: float | None = None
+    #: IANA name of the zone in which a row's own time without an offset is read; None: not given
+    timezone: str | None = None
 
     def __post_init__(self) -> None:
         problems = list(self._problems())

@@ -19,6 +19,7 @@ from batchkit.errors import ConfigError
 __all__ = ["WorkingHours"]
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _DAY = timedelta(days=1)
 _MICROSECOND = timedelta(microseconds=1)
 #: later than any time that is asked for, and not so late that an offset cannot be added
@@ -65,11 +66,13 @@ class WorkingHours:
         return f"{days} {self.start:%H:%M} to {self.end:%H:%M} ({self.zone})"
 
     def is_open(self, at: datetime) -> bool:
-        """Whether the window is open at that moment. at: aware."""
+        """Whether the window is open at that moment. at: aware. Raises ConfigError for a naive one."""
+        _refuse_naive(at)
         return self._is_inside(at.astimezone(ZoneInfo(self.zone)).replace(tzinfo=None))
 
     def next_open(self, at: datetime) -> datetime:
-        """The first moment at or after `at` when the window is open; aware, UTC."""
+        """The first moment at or after `at` when the window is open; aware, UTC. A naive `at` raises ConfigError."""
+        _refuse_naive(at)
         for begin, end, offset in self._pieces(at):
             inside = self._next_inside(begin + offset)
             if inside - offset < end:
@@ -153,14 +156,28 @@ def _change(begin: datetime, end: datetime, zone: ZoneInfo) -> datetime:
     return end
 
 
+def _refuse_naive(at: datetime) -> None:
+    if at.tzinfo is None:
+        raise ConfigError(
+            f"The moment {at} has no time zone; give it one: datetime(..., tzinfo=ZoneInfo('Europe/Berlin'))."
+        )
+
+
 def _read_days(days: object, problems: list[str]) -> tuple[int, ...]:
-    named = [days] if isinstance(days, str) else list(cast("Iterable[object]", days))
-    short = [str(day).strip().lower()[:3] for day in named]
-    wrong = [repr(day) for day, name in zip(named, short, strict=True) if name not in _DAYS]
-    if wrong or not named:
-        problems.append(f"days must be days of the week like 'mon', at least one, not {', '.join(wrong) or 'none'}.")
+    named = list(days) if isinstance(days, Iterable) and not isinstance(days, str) else [days]
+    read = [_day(each) for each in named]
+    if None in read or not named:
+        wrong = ", ".join(repr(each) for each, day in zip(named, read, strict=True) if day is None)
+        problems.append(f"days must be of {', '.join(_DAYS)}, several as in ['mon', 'tue'], not {wrong or 'none'}.")
         return ()
-    return tuple(sorted({_DAYS.index(name) for name in short}))
+    return tuple(sorted({day for day in read if day is not None}))
+
+
+def _day(name: object) -> int | None:
+    """The number of the day, whose name may be shortened to three letters; None: it is no day."""
+    text = str(name).strip().lower()
+    found = [number for number, day in enumerate(_WEEK) if len(text) >= 3 and day.startswith(text)]
+    return found[0] if found else None
 
 
 def _read_time(what: str, value: object, problems: list[str]) -> time:

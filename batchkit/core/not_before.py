@@ -83,6 +83,7 @@ def _aware(row: int, moment: datetime, zone: ZoneInfo | None) -> datetime:
     if zone is None:
         raise ConfigError(
             f"Row {row} is not to be sent before {moment.isoformat(' ', 'minutes')}, which has no time zone. "
-            "Say which: bk.BatchConfig(..., timezone='Europe/Berlin'), or write times with an offset into the file."
+            "Say which: bk.BatchConfig(..., timezone='Europe/Berlin'), when rows are run again "
+            "config={'timezone': 'Europe/Berlin'}, or write times with an offset into the file."
         )
     return in_zone(moment, zone)

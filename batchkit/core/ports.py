@@ -108,9 +108,9 @@ class ListsByStatus(Protocol):
     """A Target that lists a batch's executions by status, so that few requests tell what became of many."""
 
     async def standing(self, batch_id: str, statuses: Sequence[ExecutionStatus]) -> tuple[list[Execution], int | None]:
-        """Up to 100 of the batch's executions in one of these statuses, and how many there are; None: it does not say.
+        """Up to 100 of the batch's executions in one of these statuses, oldest first, and how many there are.
 
-        One request. Raises TargetError.
+        None: it does not say. One request. Raises TargetError.
         """
 
     def ended(self, batch_id: str, since: datetime) -> AsyncIterator[list[Execution]]:
@@ -199,10 +199,8 @@ class Store(Protocol):
     async def page(self, batch_id: str, query: ItemQuery) -> tuple[list[ItemRecord], int]:
         """Any page of items at about the same cost, and how many match."""
 
-    async def positions(
-        self, batch_id: str, *, statuses: Sequence[ItemStatus] = (), after: int = -1, limit: int
-    ) -> list[int]:
-        """The next items after `after`, in row order."""
+    async def positions(self, batch_id: str, query: ItemQuery, *, after: int = -1) -> list[int]:
+        """The next items after `after` that match, in row order, `query.limit` at the most."""
 
     async def ahead_of(self, batch_id: str, item: int) -> int:
         """How many pending items are sent before that pending one."""

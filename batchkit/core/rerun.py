@@ -19,10 +19,12 @@ from batchkit.errors import ConfigError, StateError
 __all__ = ["EXECUTIONS", "Again", "Standing", "again_config", "again_name", "newest", "refuse_obstacles", "rows_that"]
 
 #: what executions can be chosen by, as in `ExecutionCounts`
-EXECUTIONS = ("failed", "cancelled", "succeeded", "running", "waiting")
+EXECUTIONS = ("failed", "cancelled", "succeeded", "running", "waiting", "timed_out")
 _AGAIN = re.compile(r", again(?: \(\d+\))?\Z")
 #: rows named in a message; the rest is counted
 _NAMED = 5
+_ONE = {"are": "is", "them": "it", "run": "runs"}
+_SEVERAL = {"are": "are", "them": "them", "run": "run"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +49,12 @@ class Standing:
     #: of its execution; None: there is none
     execution: ExecutionStatus | None = None
     outcome: ExecutionOutcome | None = None
+    #: not finished and past the batch's item deadline; counted among those that run or wait, too
+    timed_out: bool = False
 
     @property
     def counted(self) -> str:
-        """Where its execution is counted, a word of EXECUTIONS; empty without one."""
+        """Where its execution is counted, a word of EXECUTIONS but "timed_out"; empty without one."""
         if self.execution is None:
             return ""
         if self.execution is ExecutionStatus.COMPLETED:
@@ -77,7 +81,12 @@ def newest(standings: Sequence[Standing]) -> Standing:
 
 def rows_that(standings: Mapping[int, Standing], executions: AbstractSet[str], items: AbstractSet[str]) -> list[int]:
     """Return the rows whose execution, or else whose item, stands as one of the words says."""
-    return [row for row, each in standings.items() if each.counted in executions or str(each.status) in items]
+    late = "timed_out" in executions
+    return [
+        row
+        for row, each in standings.items()
+        if each.counted in executions or str(each.status) in items or (late and each.timed_out)
+    ]
 
 
 def refuse_obstacles(standings: Iterable[tuple[int, Standing]], *, forced: bool) -> None:
@@ -96,12 +105,16 @@ def refuse_obstacles(standings: Iterable[tuple[int, Standing]], *, forced: bool)
         return
     said = {
         "succeeded": "succeeded already",
-        "running": "still run",
-        "in_doubt": "are in doubt and may have run; first settle them with ws.batch({batch!r}).settle(...)",
-        "pending": "are still to be sent by batch {batch}; cancel them there first, or wait",
-        "triggering": "are being sent by batch {batch}; wait",
+        "running": "still {run}",
+        "in_doubt": "{are} in doubt and may have run; first settle {them} with ws.batch({batch!r}).settle(...)",
+        "pending": "{are} still to be sent by batch {batch}; cancel {them} there first, or wait",
+        "triggering": "{are} being sent by batch {batch}; wait",
     }
-    reasons = [f"{_rows(rows[word])} {text.format(batch=batches[word])}" for word, text in said.items() if word in rows]
+    reasons = [
+        f"{_rows(rows[word])} {text.format(batch=batches[word], **(_ONE if len(rows[word]) == 1 else _SEVERAL))}"
+        for word, text in said.items()
+        if word in rows
+    ]
     advice = ""
     if "succeeded" in rows or "running" in rows:
         advice = " Leave them out, or give force=True to run those that succeeded or still run once more."
@@ -117,13 +130,16 @@ def again_config(record: BatchRecord, name: str, config: BatchConfig | Mapping[s
     """Return how to run rows of that batch again: as it was run, but for what `config` says.
 
     config: only what is to be different, by the names of BatchConfig's parameters; or a whole BatchConfig, of which
-    a version or default profile of None means the batch's own.
+    a version, default profile or timezone of None means the batch's own.
     """
     own: dict[str, Any] = {"name": name, "version": record.version, "default_profile": _default(record)}
+    own["timezone"] = record.flow.timezone
     if isinstance(config, BatchConfig):
         changes = {each.name: getattr(config, each.name) for each in fields(BatchConfig)}
-        kept = {key: value for key in ("version", "default_profile") if (value := changes[key]) is None}
+        kept = {key for key in ("version", "default_profile", "timezone") if changes[key] is None}
         return BatchConfig(**(changes | {key: own[key] for key in kept}))
+    if not isinstance(config, Mapping | None):
+        raise ConfigError(f"config must be a bk.BatchConfig, or a dict like {{'batch_interval': 0}}, not {config!r}.")
     own |= {each.name: getattr(part, each.name) for part in (record.pace, record.flow) for each in fields(part)}
     try:
         return BatchConfig(**(own | dict(config or {})))

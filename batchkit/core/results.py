@@ -36,7 +36,9 @@ RESULT_COLUMNS = (
     "result",
     "reasoning",
     "error",
+    "timed_out",
     "profile",
+    "not_before",
     "execute_at",
     "triggered_at",
     "started_at",
@@ -46,7 +48,7 @@ RESULT_COLUMNS = (
 )
 #: what `with_lineage` adds behind them, in order
 LINEAGE_COLUMNS = ("batch", "batches", "attempts")
-_TIMES = ("execute_at", "triggered_at", "started_at", "finished_at")
+_TIMES = ("not_before", "execute_at", "triggered_at", "started_at", "finished_at")
 
 
 def own_names(columns: Sequence[str]) -> dict[str, str]:
@@ -82,6 +84,7 @@ def left_out_frame(columns: Sequence[str], rows: Sequence[tuple[int, int | None,
     added |= {name: _times(nothing) for name in _TIMES}
     added |= {
         "row": pd.array([row for row, *_ in rows], dtype="int64"),
+        "timed_out": pd.array([False] * len(rows), dtype="bool"),
         "status": _texts("left_out" for _ in rows),
         "error": _texts(error for *_, error in rows),
         "result": pd.Series(nothing, dtype=object),
@@ -122,7 +125,9 @@ def _result_columns(items: Sequence[ItemRecord]) -> dict[str, Any]:
         "result": pd.Series([None if one is None else one.result for one in executions], dtype=object).to_numpy(),
         "reasoning": _texts(None if one is None else one.reasoning or None for one in executions),
         "error": _texts(item.error or (item.execution.error if item.execution else "") or None for item in items),
+        "timed_out": pd.array([item.timed_out for item in items], dtype="bool"),
         "profile": _texts(None if one is None else one.profile_name or None for one in executions),
+        "not_before": _times([item.not_before for item in items]),
         "execute_at": _times([item.execute_at for item in items]),
         "triggered_at": _times([item.triggered_at for item in items]),
         "started_at": _times([None if one is None else one.started_at for one in executions]),
@@ -133,8 +138,8 @@ def _result_columns(items: Sequence[ItemRecord]) -> dict[str, Any]:
 
 
 def items_frame(items: Sequence[ItemRecord]) -> pd.DataFrame:
-    """Return one row an item: item, row, line, status, execute_at, by_hand, attempt, intent_at, triggered_at,
-    execution_id, execution_status, error."""
+    """Return one row an item: item, row, line, status, not_before, execute_at, by_hand, attempt, intent_at,
+    triggered_at, execution_id, execution_status, timed_out, error."""
     executions = [item.execution for item in items]
     return pd.DataFrame(
         {
@@ -142,6 +147,7 @@ def items_frame(items: Sequence[ItemRecord]) -> pd.DataFrame:
             "row": pd.array([item.row for item in items], dtype="int64"),
             "line": pd.array([item.line for item in items], dtype="Int64"),
             "status": _texts(str(item.status) for item in items),
+            "not_before": _times([item.not_before for item in items]),
             "execute_at": _times([item.execute_at for item in items]),
             "by_hand": pd.array([item.by_hand for item in items], dtype="bool"),
             "attempt": pd.array([item.attempt for item in items], dtype="int64"),
@@ -149,6 +155,7 @@ def items_frame(items: Sequence[ItemRecord]) -> pd.DataFrame:
             "triggered_at": _times([item.triggered_at for item in items]),
             "execution_id": _texts(None if one is None else one.id for one in executions),
             "execution_status": _texts(None if one is None else str(one.status) for one in executions),
+            "timed_out": pd.array([item.timed_out for item in items], dtype="bool"),
             "error": _texts(item.error or None for item in items),
         }
     )

@@ -50,7 +50,12 @@ def _standings(connection: Connection, ids: Sequence[str], only: Any = None) -> 
     """The standings in those batches, in their order; `only`: a query of rows."""
     found: dict[int, list[Standing]] = defaultdict(list)
     query = select(
-        inputs.c.row, items.c.batch_id, items.c.position, items.c.status, items.c.x_status, items.c.x_outcome
+        inputs.c.row,
+        items.c.position,
+        items.c.status,
+        items.c.x_status,
+        items.c.x_outcome,
+        items.c.x_timed_out,
     ).join(inputs, and_(inputs.c.batch_id == items.c.batch_id, inputs.c.position == items.c.position))
     if only is not None:
         query = query.where(inputs.c.row.in_(only))
@@ -63,6 +68,7 @@ def _standings(connection: Connection, ids: Sequence[str], only: Any = None) -> 
                     status=ItemStatus(row.status),
                     execution=None if row.x_status is None else ExecutionStatus(row.x_status),
                     outcome=None if row.x_outcome is None else ExecutionOutcome(row.x_outcome),
+                    timed_out=row.x_timed_out,
                 )
             )
     return found

@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, func, or_, select
 
+from batchkit.core.execution import ExecutionOutcome, ExecutionStatus
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
-from batchkit.core.listing import ItemQuery, Overview
+from batchkit.core.listing import ExecutionFilter, ItemQuery, Overview, Relative
 from batchkit.core.record import ItemRecord
 from batchkit.core.request import NewItem
 from batchkit.errors import NotFoundError
@@ -20,12 +21,26 @@ __all__ = ["read_ahead", "read_input", "read_overview", "read_page", "read_posit
 
 #: so few are sorted faster than they are found in the index by time
 _FEW = 20_000
+#: a row's number has fewer
+_ROW_DIGITS = 10
+#: so many of an execution's id tell it from others
+_ID_CHARACTERS = 4
 _LAST_DUE = (
     select(items.c.execute_at)
     .where(items.c.batch_id == bindparam("b_id"), items.c.status == ItemStatus.PENDING)
     .order_by(items.c.execute_at.desc())
     .limit(1)
 )
+_FAILURE = (items.c.x_status == ExecutionStatus.COMPLETED) & (items.c.x_outcome == ExecutionOutcome.FAILURE)
+_EXECUTIONS: dict[ExecutionFilter, ColumnElement[bool]] = {
+    "running": items.c.x_status.in_([each for each in ExecutionStatus if not each.terminal and not each.needs_person]),
+    "waiting": items.c.x_status.in_([each for each in ExecutionStatus if each.needs_person]),
+    "succeeded": (items.c.x_status == ExecutionStatus.COMPLETED)
+    & (items.c.x_outcome.is_(None) | (items.c.x_outcome != ExecutionOutcome.FAILURE)),
+    "failed": (items.c.x_status == ExecutionStatus.FAILED) | _FAILURE,
+    "cancelled": items.c.x_status == ExecutionStatus.CANCELLED,
+    "timed_out": items.c.x_timed_out.is_(True),
+}
 
 
 def read_overview(
@@ -64,17 +79,28 @@ def read_overview(
         archived=counts.get(True, 0),
         agents=dict(sorted((row.agent_id, row.agent_name) for row in agents)),
         last_due={batch_id: due for batch_id, due in last_due.items() if due is not None},
+        relatives=_relatives(connection, rows),
+    )
+
+
+def _relatives(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[Relative, ...]:
+    origins = {row.origin or row.id for row in rows}
+    query = select(batches.c.id, batches.c.name, batches.c.parent, batches.c.origin).where(
+        batches.c.ready, batches.c.id.in_(origins) | batches.c.origin.in_(origins)
+    )
+    return tuple(
+        Relative(id=row.id, name=row.name, parent=row.parent, origin=row.origin or row.id)
+        for row in connection.execute(query.order_by(batches.c.created_at, batches.c.id))
     )
 
 
 def read_page(connection: Connection, batch_id: str, query: ItemQuery) -> tuple[list[ItemRecord], int]:
     """The items `query` asks for, and how many match. Raises NotFoundError."""
-    batch = find_batch(connection, batch_id)
-    matching = sum(getattr(batch, f"n_{status}") for status in query.statuses) if query.statuses else batch.total
+    matching = _matching(connection, find_batch(connection, batch_id), query)
     if query.offset >= matching:
         return [], matching
     count = min(query.limit, matching - query.offset)
-    if query.order == "row" and not query.statuses:
+    if query.order == "row" and not (query.statuses or query.execution or query.text):
         # Positions have no gaps.
         first = matching - query.offset - count if query.descending else query.offset
         found = read_items(connection, batch_id, after=(first - 1,), limit=count)
@@ -90,12 +116,19 @@ def read_page(connection: Connection, batch_id: str, query: ItemQuery) -> tuple[
     return [records[key] for key in keys], matching
 
 
+def _matching(connection: Connection, batch: Row[Any], query: ItemQuery) -> int:
+    """How many items match: from what the batch counts, unless for a text."""
+    if query.text:
+        return connection.scalar(_filtered(select(func.count()).select_from(items), batch.id, query)) or 0
+    if query.execution is None:
+        return sum(getattr(batch, f"n_{status}") for status in query.statuses) if query.statuses else int(batch.total)
+    if query.statuses and ItemStatus.TRIGGERED not in query.statuses:
+        return 0
+    return int(getattr(batch, f"x_{query.execution}"))
+
+
 def _positions(batch_id: str, query: ItemQuery, matching: int, *, downward: bool) -> Select[Any]:
-    chosen = select(items.c.position).where(items.c.batch_id == batch_id)
-    if len(query.statuses) == 1:
-        chosen = chosen.where(items.c.status == query.statuses[0])
-    elif query.statuses:
-        chosen = chosen.where(items.c.status.in_(query.statuses))
+    chosen = _filtered(select(items.c.position), batch_id, query)
     if query.order == "time" and matching > _FEW and query.statuses != (ItemStatus.PENDING,):
         chosen = chosen.with_hint(items, "INDEXED BY item_by_time", "sqlite")
     columns: dict[str, list[Any]] = {
@@ -107,14 +140,34 @@ def _positions(batch_id: str, query: ItemQuery, matching: int, *, downward: bool
     return chosen.order_by(*(key.desc() for key in keys)) if downward else chosen.order_by(*keys)
 
 
-def read_positions(
-    connection: Connection, batch_id: str, statuses: Sequence[ItemStatus], after: int, limit: int
-) -> list[int]:
-    """The positions of the next items after `after`, in row order; `statuses`: only those."""
-    query = select(items.c.position).where(items.c.batch_id == batch_id, items.c.position > after)
-    if statuses:
-        query = query.where(items.c.status.in_(statuses))
-    return list(connection.scalars(query.order_by(items.c.position).limit(limit)))
+def _filtered(chosen: Select[Any], batch_id: str, query: ItemQuery) -> Select[Any]:
+    chosen = chosen.where(items.c.batch_id == batch_id)
+    if len(query.statuses) == 1:
+        chosen = chosen.where(items.c.status == query.statuses[0])
+    elif query.statuses:
+        chosen = chosen.where(items.c.status.in_(query.statuses))
+    if query.execution is not None:
+        # Only what was triggered has an execution.
+        chosen = chosen.where(items.c.status == ItemStatus.TRIGGERED, _EXECUTIONS[query.execution])
+    return chosen.where(_holding(batch_id, query.text)) if query.text else chosen
+
+
+def _holding(batch_id: str, text: str) -> ColumnElement[bool]:
+    """Whether an item has that text where its user would look for it."""
+    written = inputs.c.cells.icontains(json.dumps(text, ensure_ascii=False)[1:-1], autoescape=True)
+    if text.isdecimal() and len(text) < _ROW_DIGITS:
+        written |= inputs.c.row == int(text)
+    rows = select(inputs.c.position).where(inputs.c.batch_id == batch_id, written)
+    said = [column.icontains(text, autoescape=True) for column in (items.c.error, items.c.x_error)]
+    if len(text) >= _ID_CHARACTERS:
+        said.append(items.c.execution_id.istartswith(text, autoescape=True))
+    return or_(items.c.position.in_(rows), *said)
+
+
+def read_positions(connection: Connection, batch_id: str, query: ItemQuery, after: int) -> list[int]:
+    """The positions of the next items after `after` that match, in row order; `query` says how many."""
+    chosen = _filtered(select(items.c.position), batch_id, query).where(items.c.position > after)
+    return list(connection.scalars(chosen.order_by(items.c.position).limit(query.limit)))
 
 
 def read_ahead(connection: Connection, batch_id: str, item: int) -> int:

@@ -12,7 +12,17 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from batchkit.core.notice import NOTICED, Notice, NoticeKind, notice_kind
 from batchkit.io.schema import batches, events, notices, sinks
 
-__all__ = ["claim_notice", "defer_notice", "drop_notice", "has_due", "last_event", "open_sink", "post", "read_news"]
+__all__ = [
+    "claim_notice",
+    "defer_notice",
+    "drop_notice",
+    "give_up",
+    "has_due",
+    "last_event",
+    "open_sink",
+    "post",
+    "read_news",
+]
 
 #: a notice that could not be delivered for so long is given up
 _KEPT = timedelta(days=3)
@@ -42,9 +52,8 @@ def post(connection: Connection, batch_id: str, at: datetime, actor: str, kind: 
 def claim_notice(connection: Connection, sink: str, now: datetime) -> tuple[str, str, int] | None:
     """The next notice of the sink that is due: its id, its body and how often it was tried; None: there is none.
 
-    Nobody else is given it for a minute. What is too old is given up.
+    Nobody else is given it for a minute.
     """
-    connection.execute(delete(notices).where(notices.c.sink == sink, notices.c.at < now - _KEPT))
     due = select(notices).where(notices.c.sink == sink, notices.c.due_at <= now)
     row = connection.execute(due.order_by(notices.c.due_at, notices.c.id).limit(1)).first()
     if row is None:
@@ -53,6 +62,24 @@ def claim_notice(connection: Connection, sink: str, now: datetime) -> tuple[str,
     changed = {"due_at": now + _TAKEN, "tries": row.tries + 1, "body": body}
     connection.execute(update(notices).where(notices.c.id == row.id).values(**changed))
     return str(row.id), str(body), int(row.tries)
+
+
+def give_up(connection: Connection, sink: str, host: str, now: datetime) -> list[tuple[str, str]]:
+    """Drop the sink's notices that are too old, and say so in their batches' logs; returns batch and what was said."""
+    old = (notices.c.sink == sink, notices.c.at < now - _KEPT)
+    rows = connection.execute(
+        select(notices, batches.c.id.label("known")).outerjoin(batches, batches.c.id == notices.c.batch_id).where(*old)
+    ).all()
+    connection.execute(delete(notices).where(*old))
+    told = [(row, _given_up(row, host)) for row in rows]
+    lines = [
+        {"batch_id": row.batch_id, "at": now, "actor": "batchkit", "kind": "notice_dropped", "message": said}
+        for row, said in told
+        if row.known is not None
+    ]
+    if lines:
+        connection.execute(insert(events), lines)
+    return [(str(row.batch_id), said) for row, said in told]
 
 
 def has_due(connection: Connection, sink: str, now: datetime) -> bool:
@@ -95,6 +122,14 @@ def read_news(connection: Connection, after: int) -> tuple[list[Notice], int]:
         if (kind := notice_kind(row.kind, row.actor)) is not None
     ]
     return told, rows[-1].id if len(rows) == _MOST else last
+
+
+def _given_up(row: Row[Any], host: str) -> str:
+    kind = str(row.kind).replace("_", " ")
+    return (
+        f"The notice {kind!r} of {row.at:%Y-%m-%d %H:%M} UTC is given up: in {_KEPT.days} days {host} took it in none "
+        f"of {row.tries:,} tries. See that the address for notices is right and answers."
+    )
 
 
 def _body(connection: Connection, row: Row[Any]) -> str:

@@ -35,6 +35,10 @@ class Outbox:
         """Whether a notice of the sink is due."""
         return await self._database.read(notices.has_due, sink, self._clock.now())
 
+    async def give_up(self, sink: str, host: str) -> list[tuple[str, str]]:
+        """Drop the sink's notices that are too old; returns batch and message, as its log has it now."""
+        return await self._database.write(notices.give_up, sink, host, self._clock.now())
+
     async def drop_notice(self, notice_id: str) -> None:
         """The notice was delivered, or never will be."""
         await self._database.write(notices.drop_notice, notice_id)

@@ -86,6 +86,7 @@ def batch_of(connection: Connection, row: Row[Any], boot: tuple[str, float]) -> 
         timed_out=row.x_timed_out,
     )
     boot_id, seconds = boot
+    alive = bool(row.runner) and row.lease_boot == boot_id and row.lease_expires > seconds
     return BatchRecord(
         id=row.id,
         name=row.name,
@@ -121,7 +122,8 @@ def batch_of(connection: Connection, row: Row[Any], boot: tuple[str, float]) -> 
         origin=row.origin,
         partial=row.x_partial,
         heard_at=row.heard_at,
-        runner_alive=bool(row.runner) and row.lease_boot == boot_id and row.lease_expires > seconds,
+        runner_alive=alive,
+        lease_left=row.lease_expires - seconds if alive else 0.0,
     )
 
 

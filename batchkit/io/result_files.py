@@ -62,7 +62,7 @@ def check_suffix(path: str | os.PathLike[str]) -> str:
         ending = f"ends in {suffix!r}" if suffix else "has no ending"
         meant = did_you_mean(suffix, SUFFIXES) if suffix else ""
         raise ExportError(
-            f"{os.fspath(path)!r} {ending}, which says not what kind of file it is to be.{meant} "
+            f"{os.fspath(path)!r} {ending}, which does not say what kind of file it is to be.{meant} "
             "Use .csv or .xlsx for spreadsheets, .parquet to go on computing, .jsonl for one JSON object a row."
         )
     return suffix

@@ -179,11 +179,9 @@ class SqlStore:
         """The items `query` asks for, and how many match."""
         return await self._database.read(listing.read_page, batch_id, query)
 
-    async def positions(
-        self, batch_id: str, *, statuses: Sequence[ItemStatus] = (), after: int = -1, limit: int
-    ) -> list[int]:
-        """The next items after `after`, in row order."""
-        return await self._database.read(listing.read_positions, batch_id, statuses, after, limit)
+    async def positions(self, batch_id: str, query: ItemQuery, *, after: int = -1) -> list[int]:
+        """The next items after `after` that match, in row order, `query.limit` at the most."""
+        return await self._database.read(listing.read_positions, batch_id, query, after)
 
     async def ahead_of(self, batch_id: str, item: int) -> int:
         """How many pending items are sent before that pending one."""

@@ -20,7 +20,7 @@ import uuid
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 
@@ -30,6 +30,7 @@ from batchkit.core.outcome import Held, NotSent, Outcome, Refused, Triggered, Un
 from batchkit.core.profile import AgentProfile, ProfilePool
 from batchkit.core.request import NewItem, TriggerRequest
 from batchkit.core.target import TargetInfo
+from batchkit.core.validation import Validation
 from batchkit.errors import ConfigError, NotFoundError, TargetError
 from batchkit.targets import wire
 from batchkit.targets.address import literal_address, objection_to
@@ -40,9 +41,6 @@ from batchkit.targets.inquiry import ID, Inquiry
 from batchkit.targets.placeholder import Text
 from batchkit.targets.secret import Secret
 from batchkit.targets.template import KEY, Header, Template, UrlTemplate, read_headers, standard_headers
-
-if TYPE_CHECKING:
-    from batchkit.core.validation import Validation
 
 __all__ = ["HttpTarget"]
 
@@ -313,6 +311,10 @@ def _values(row: Mapping[str, Any] | NewItem | Validation) -> Mapping[str, Any]:
         return row
     if isinstance(row, NewItem):
         return row.inputs
+    if not isinstance(row, Validation):
+        raise ConfigError(
+            f"A row is what ws.validate() gave, or values by input name such as {{'client': 'Ada'}}, not {row!r}."
+        )
     first = next(row.items(1), None)
     if first is None:
         raise ConfigError("None of the checked rows is valid, so there is none to send.")

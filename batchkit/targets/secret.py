@@ -18,6 +18,7 @@ __all__ = ["Secret"]
 _HIDDEN = "[hidden]"
 #: so many characters of it in a row give a value away; fewer may stand anywhere by chance
 _TELLING = 12
+_INSTEAD = "or keep it in an environment variable, 'env:NAME'."
 
 
 class Secret:
@@ -48,16 +49,19 @@ class Secret:
 
         Raises ConfigError where there is none, or for another kind of reference.
         """
-        kind, _, name = reference.partition(":")
+        kind, _, name = str(reference).partition(":")
         if kind == "env" and name:
             if not _is_in_environment(name):
-                raise ConfigError(f"There is no API key: set the environment variable {name}, or pass api_key=.")
+                raise ConfigError(
+                    f"The environment variable {name} is not set, where an API key or other secret should be. Set it "
+                    "before Python starts, or pass the secret itself."
+                )
             return cls(_from_environment(name), reference=reference)
         service, _, user = name.partition("/")
         if kind == "keyring" and service and user:
             return cls(_from_keyring(service, user), reference=reference)
         raise ConfigError(
-            f"{reference!r} does not say where an API key is kept: write 'env:NAME' or 'keyring:service/user'."
+            f"{reference!r} does not say where a secret is kept: write 'env:NAME' or 'keyring:service/user'."
         )
 
     def reveal(self) -> str:
@@ -145,25 +149,32 @@ def _from_keyring(service: str, user: str) -> str:
         keyring = importlib.import_module("keyring")
     except ImportError as exc:
         raise ConfigError(
-            f"The API key is in the keyring ({service}/{user}), and the package keyring is not installed: "
-            "pip install keyring, or set BATCHKIT_API_KEY."
+            f"The secret is in the keyring ({service}/{user}), and the package keyring is not installed: "
+            f"pip install keyring, {_INSTEAD}"
         ) from exc
-    value: str | None = keyring.get_password(service, user)
+    try:
+        value: str | None = keyring.get_password(service, user)
+    except Exception as exc:  # each keyring has errors of its own
+        raise ConfigError(
+            f"The keyring cannot be read for {service}/{user} ({type(exc).__name__}: {exc}). Unlock it, {_INSTEAD}"
+        ) from exc
     if not value:
-        raise ConfigError(f"The keyring has no password for {service}/{user}: store one, or set BATCHKIT_API_KEY.")
+        raise ConfigError(
+            f"The keyring has no password for {service}/{user}: store one (keyring set {service} {user}), {_INSTEAD}"
+        )
     return value
 
 
 def _problem(value: object, where: str) -> str:
     """What is wrong with a key, empty for nothing."""
     if not isinstance(value, str):
-        return f"The API key{where} must be text (str), not {type(value).__name__}."
+        return f"The API key or secret{where} must be text (str), not {type(value).__name__}."
     if not value.strip():
-        return f"The API key{where} is empty. Set it, or pass another one."
+        return f"The API key or secret{where} is empty. Set it, or pass another one."
     for position, character in enumerate(value.strip(), start=1):
         if not "!" <= character <= "~":
             return (
-                f"The API key{where} has a character at position {position} that no key has "
+                f"The API key or secret{where} has a character at position {position} that no key has "
                 f"(U+{ord(character):04X}). Copy it again, without line breaks."
             )
     return ""

@@ -48,6 +48,11 @@ class StandardWebhook:
     def __repr__(self) -> str:
         return f"<StandardWebhook to {self._url.host}>"
 
+    @property
+    def host(self) -> str:
+        """Where it sends to; the rest of the address may be confidential."""
+        return self._url.host
+
     async def send(self, message_id: str, body: bytes, timestamp: int) -> str:
         """Send a message; returns what went wrong, empty where it was taken or is not wanted any more.
 

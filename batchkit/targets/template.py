@@ -183,6 +183,8 @@ def read_headers(headers: Mapping[str, str | Secret] | None) -> list[Header]:
     """
     found: list[Header] = []
     problem = ""
+    if not isinstance(headers, Mapping | None):
+        problem, headers = f"headers must be a dict of names and values, not a {type(headers).__name__}.", None
     for name, value in (headers or {}).items():
         if problem := _name_problem(name, [each[0] if isinstance(each, tuple) else each.name for each in found]):
             break

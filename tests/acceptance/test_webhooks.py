@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from counting import Counting
 from processes import FULL, eventually
 
 import batchkit as bk
@@ -87,11 +88,13 @@ def test_every_outcome_is_right_whatever_webhooks_do(platform: bk.DemoPlatform, 
     platform.faults.webhooks(duplicate=0.2, lost=0.1, forged=0.05, early=0.2, shuffle=1.5)
     with receiver(store, platform.webhook_public_key, port):
         platform.send_webhooks(f"http://127.0.0.1:{port}/hooks")
-        target = bk.AsteroidTarget(platform.url, platform.api_key)
-        target.poll_interval = 1.0
+        target = Counting(platform, poll_interval=1.0)
         with bk.Workspace(target, store=store) as ws:
             batch = run(ws, ROWS)
+            target.asked.clear()
             batch.join("finished")
+            print(f"{len(target.asked)} requests for {ROWS} executions")
+            assert len(target.asked) <= max(ROWS / 50, 30)
             assert batch.record.heard_at is not None
             check_all_right(batch, platform)
             kinds = batch.events()["kind"].tolist()

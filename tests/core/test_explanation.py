@@ -95,6 +95,11 @@ def test_a_pending_row_says_what_holds_it(batch: dict[str, Any], item: dict[str,
 
 def test_rows_before_it_are_counted() -> None:
     assert str(explain(BATCH, ITEM, NOW, ahead=1_200)) == "It is due. 1,200 rows are sent before it."
+    uncounted = explain(BATCH, ITEM, NOW, ahead=None)
+    assert (str(uncounted), uncounted.facts["ahead"]) == (
+        "It is due. Rows that are due before it are sent first.",
+        None,
+    )
 
 
 def test_a_paused_batch_says_who_paused_it_and_when() -> None:

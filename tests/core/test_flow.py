@@ -18,6 +18,7 @@ def test_a_flow_is_kept_and_read_back() -> None:
         working_hours=WorkingHours(days="mon", zone="Europe/Berlin"),
         failure_threshold=FailureThreshold(share=0.5, count=9),
         item_deadline=60,
+        timezone="Europe/Berlin",
     )
     assert Flow.from_dict(flow.to_dict()) == flow
     assert Flow.from_dict(Flow().to_dict()) == Flow()
@@ -30,7 +31,10 @@ def test_a_configuration_names_every_limit_that_is_wrong() -> None:
         assert name in str(caught.value)
 
 
-@pytest.mark.parametrize("wrong", [{}, {"share": 0}, {"share": 1.1}, {"count": 0}, {"count": 1, "minimum": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{}, {"share": 0}, {"share": "a"}, {"share": True}, {"share": 1.1}, {"count": 0}, {"count": 1, "minimum": 0}],
+)
 def test_a_threshold_that_means_nothing_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         FailureThreshold(**wrong)

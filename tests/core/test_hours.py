@@ -128,6 +128,26 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize("days", ["mon-fri", "sat,sun", "monkey", "m", 1, [1], None, [], ["mon", "daily"]])
+def test_what_is_no_day_is_refused_and_the_days_are_named(days: object) -> None:
+    with pytest.raises(
+        ConfigError, match=r"days must be of mon, tue, wed, thu, fri, sat, sun.* \['mon', 'tue'\], not "
+    ):
+        WorkingHours(days=days, zone="UTC")  # type: ignore[arg-type]
+
+
+def test_a_moment_without_a_zone_is_refused() -> None:
+    window = WorkingHours(zone="UTC")
+    for ask in (window.is_open, window.next_open):
+        with pytest.raises(ConfigError, match="has no time zone"):
+            ask(datetime(2026, 1, 5, 9, tzinfo=UTC).replace(tzinfo=None))
+
+
+def test_days_may_be_written_out() -> None:
+    assert WorkingHours(days=["Monday", "tues", " SUN "], zone="UTC").days == (0, 1, 6)
+    assert WorkingHours(days="friday", zone="UTC").days == (4,)
+
+
 def test_slots_beyond_the_calendar_are_refused() -> None:
     window = WorkingHours(days=["mon"], start="08:00", end="08:01", zone="UTC")
     pace = Pace(max_concurrent=1, batch_interval=60)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from batchkit.core.execution import Execution, ExecutionOutcome, ExecutionStatus
 from batchkit.core.flow import Flow
+from batchkit.core.heard import Heard
 from batchkit.core.outcome import Outcome, Triggered
 from batchkit.core.request import TriggerRequest
 from batchkit.testing import FakeClock, ScriptedTarget
@@ -156,5 +157,99 @@ def test_where_rows_wait_for_room_it_looks_with_every_poll(bench) -> None:
                 target.set(target.open, ExecutionStatus.COMPLETED, ExecutionOutcome.SUCCESS)
             await clock.advance(60)
             assert (await b.record(batch_id)).progress.executions.succeeded == 60
+
+    asyncio.run(scenario())
+
+
+async def lets_know(b, target: Platform, identities: Sequence[str], status: ExecutionStatus) -> None:
+    """They come to that status, and webhooks tell it."""
+    target.set(identities, status)
+    by_id = {execution.id: key for key, execution in target._executions.items()}
+    news = []
+    for identity in identities:
+        batch_id, item, attempt = by_id[identity]
+        execution = Execution(id=identity, status=status)
+        event = f"{identity} {status}"
+        news.append(
+            Heard(event_id=event, at=b.clock.now(), execution=execution, batch_id=batch_id, item=item, attempt=attempt)
+        )
+    await b.store.hear(news)
+
+
+def test_while_webhooks_tell_the_platform_is_asked_rarely_and_for_the_details_at_the_end(bench) -> None:
+    async def scenario() -> None:
+        clock = FakeClock()
+        target = Platform(clock)
+        async with bench(target, clock) as b:
+            batch_id = await sent(b, 300)
+            await b.reaches(batch_id, lambda r: r.progress.triggered == 300)
+            for _ in range(50):
+                await lets_know(b, target, target.open[:6], ExecutionStatus.COMPLETED)
+                await clock.advance(4)
+            counts = (await b.record(batch_id)).progress.executions
+            assert (counts.succeeded, counts.open) == (300, 0)
+            await clock.advance(4)
+            record = await b.record(batch_id)
+            assert record.partial == 0
+            assert target.asked.count("ended") <= 6
+            # Before the first webhook was seen, at the end, and once every two minutes.
+            assert target.asked.count("standing") <= 2 * 4
+            assert not b.engine.active
+
+    asyncio.run(scenario())
+
+
+def test_what_lost_webhooks_would_have_told_is_found_soon_after_the_last_one(bench) -> None:
+    async def scenario() -> None:
+        clock = FakeClock()
+        target = Platform(clock)
+        async with bench(target, clock) as b:
+            batch_id = await sent(b, 300)
+            await b.reaches(batch_id, lambda r: r.progress.triggered == 300)
+            for number in range(30):
+                ends = target.open[:10]
+                target.set(ends[:1], ExecutionStatus.FAILED)
+                await lets_know(b, target, ends[1:], ExecutionStatus.COMPLETED)
+                await clock.advance(2)
+                counts = (await b.record(batch_id)).progress.executions
+                assert counts.succeeded == 9 * (number + 1)
+            await clock.advance(16)
+            counts = (await b.record(batch_id)).progress.executions
+            assert (counts.succeeded, counts.failed, counts.open) == (270, 30, 0)
+
+    asyncio.run(scenario())
+
+
+def test_lost_webhooks_do_not_hold_up_rows_that_wait_for_room(bench) -> None:
+    async def scenario() -> None:
+        clock = FakeClock()
+        target = Platform(clock)
+        async with bench(target, clock) as b:
+            batch_id = await b.batch(60, max_concurrent=10, batch_interval=0, flow=Flow(max_in_flight=5))
+            await b.reaches(batch_id, lambda r: r.progress.triggered == 5)
+            for _ in range(200):
+                if ends := target.open[:5]:
+                    target.set(ends[:1], ExecutionStatus.COMPLETED)
+                    await lets_know(b, target, ends[1:], ExecutionStatus.COMPLETED)
+                await clock.advance(2)
+            assert (await b.record(batch_id)).progress.executions.succeeded == 60
+            assert clock.monotonic() - 1_000 < 420
+
+    asyncio.run(scenario())
+
+
+def test_ends_are_known_within_a_minute_while_others_run_on_for_long(bench) -> None:
+    async def scenario() -> None:
+        clock = FakeClock()
+        target = Platform(clock)
+        async with bench(target, clock) as b:
+            batch_id = await sent(b, 50)
+            await b.reaches(batch_id, lambda r: r.progress.triggered == 50)
+            for number in range(60):
+                target.set(target.open[:1] if number < 49 else [], ExecutionStatus.COMPLETED)
+                await clock.advance(12)
+                known = (await b.record(batch_id)).progress.executions.succeeded
+                assert known >= min(49, number) - 5, f"after {number * 12} s"
+            assert len(target.asked) <= 12 + 3 * 720 / 30 + 1
 
     asyncio.run(scenario())

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from batchkit.core.execution import Execution, ExecutionStatus
+from batchkit.core.execution import Execution, ExecutionOutcome, ExecutionStatus
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
-from batchkit.core.listing import ItemQuery
+from batchkit.core.listing import ExecutionFilter, ItemQuery
 from batchkit.core.outcome import Refused, Triggered, Unclear
 from batchkit.core.profile import ProfileRef
 from batchkit.core.record import ItemOutcome, NewBatch
@@ -135,13 +135,106 @@ def test_every_page_in_every_order_is_a_piece_of_the_whole_list(run, monkeypatch
     run(scenario)
 
 
+def test_a_batch_tells_how_long_its_lease_still_holds(run) -> None:
+    async def scenario(sql_store: SqlStore, clock: FakeClock) -> None:
+        batch_id = await make(sql_store, clock, 1)
+        assert (await sql_store.batch(batch_id)).lease_left == 0
+        assert await sql_store.acquire(batch_id, "me", settle_after=1.0)
+        assert (await sql_store.batch(batch_id)).lease_left == pytest.approx(15)
+        clock.sleep(12)
+        assert (await sql_store.batch(batch_id)).lease_left == pytest.approx(3)
+        clock.sleep(12)
+        late = await sql_store.batch(batch_id)
+        assert (late.lease_left, late.runner_alive) == (0, False)
+
+    run(scenario)
+
+
 def test_positions_go_on_after_the_last_one(run) -> None:
     async def scenario(sql_store: SqlStore, clock: FakeClock) -> None:
         batch_id = await make(sql_store, clock, 5)
         await sql_store.cancel_items(batch_id, [1], "Ada")
-        assert await sql_store.positions(batch_id, statuses=[ItemStatus.PENDING], limit=3) == [0, 2, 3]
-        assert await sql_store.positions(batch_id, statuses=[ItemStatus.PENDING], after=3, limit=3) == [4]
-        assert await sql_store.positions(batch_id, after=3, limit=3) == [4]
+        pending = ItemQuery(statuses=(ItemStatus.PENDING,), limit=3)
+        assert await sql_store.positions(batch_id, pending) == [0, 2, 3]
+        assert await sql_store.positions(batch_id, pending, after=3) == [4]
+        assert await sql_store.positions(batch_id, ItemQuery(limit=3), after=3) == [4]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("few", [0, 20_000], ids=["by the index", "by sorting"])
+def test_items_are_found_by_what_became_of_their_execution(run, monkeypatch, few: int) -> None:
+    monkeypatch.setattr(listing, "_FEW", few)
+
+    async def scenario(sql_store: SqlStore, clock: FakeClock) -> None:
+        batch_id = await make(sql_store, clock, 8)
+        await answer(sql_store, clock, batch_id, *map(triggered, range(6)), Refused(code="invalid", message="no"))
+        states = [
+            (ExecutionStatus.COMPLETED, ExecutionOutcome.SUCCESS),
+            (ExecutionStatus.COMPLETED, None),
+            (ExecutionStatus.COMPLETED, ExecutionOutcome.FAILURE),
+            (ExecutionStatus.FAILED, None),
+            (ExecutionStatus.CANCELLED, None),
+            (ExecutionStatus.AWAITING_CONFIRMATION, None),
+        ]
+        seen = [(n, Execution(id=f"e{n}", status=status, outcome=out)) for n, (status, out) in enumerate(states)]
+        await sql_store.note(batch_id, seen)
+        wanted: dict[ExecutionFilter, list[int]] = {
+            "succeeded": [0, 1], "failed": [2, 3], "cancelled": [4], "waiting": [5], "running": [], "timed_out": [],
+        }  # fmt: skip
+        for order in ("row", "time", "status"):
+            for execution, keys in wanted.items():
+                items, matching = await sql_store.page(batch_id, ItemQuery(order=order, execution=execution))
+                assert ([item.item for item in items], matching) == (keys, len(keys)), (order, execution)
+        back = await sql_store.page(batch_id, ItemQuery(execution="failed", offset=1, limit=1))
+        assert ([item.item for item in back[0]], back[1]) == ([3], 2)
+        refused = ItemQuery(execution="failed", statuses=(ItemStatus.REFUSED,))
+        assert await sql_store.page(batch_id, refused) == ([], 0)
+        assert await sql_store.positions(batch_id, ItemQuery(execution="failed"), after=2) == [3]
+
+    run(scenario)
+
+
+def test_items_are_found_by_a_text(run) -> None:
+    async def scenario(sql_store: SqlStore, clock: FakeClock) -> None:
+        batch_id = await make(sql_store, clock, 15)
+        await answer(
+            sql_store, clock, batch_id, triggered(7777), Refused(code="invalid", message='100 % of "Ä" is wrong')
+        )
+
+        async def found(text: str, **more: Any) -> list[int]:
+            query = ItemQuery(text=text, **more)
+            items, matching = await sql_store.page(batch_id, query)
+            assert matching == len(items)
+            assert await sql_store.positions(batch_id, query) == [item.item for item in items]
+            return [item.item for item in items]
+
+        assert await found("CLIENT 1") == [1, 10, 11, 12, 13, 14]
+        assert await found("client 1", statuses=(ItemStatus.PENDING,)) == [10, 11, 12, 13, 14]
+        assert await found("E777") == [0]
+        assert await found("777") == []
+        assert await found('% of "Ä"') == [1]
+        # No pattern of the database: it is just a text.
+        assert await found("c_ient") == []
+        # Row 15 is item 13.
+        assert await found("15") == [13]
+        assert await found("9" * 30) == []
+        page, matching = await sql_store.page(batch_id, ItemQuery(text="client 1", offset=2, limit=2))
+        assert ([item.item for item in page], matching) == ([11, 12], 6)
+
+    run(scenario)
+
+
+def test_an_overview_knows_which_batches_run_the_same_rows(run) -> None:
+    async def scenario(sql_store: SqlStore, clock: FakeClock) -> None:
+        first = await make(sql_store, clock, 1)
+        other = await make(sql_store, clock, 1, name="April permits")
+        overview = await sql_store.overview(limit=1)
+        assert [(each.id, each.name, each.parent, each.origin) for each in overview.relatives] == [
+            (overview.batches[0].id, overview.batches[0].name, None, overview.batches[0].id)
+        ]
+        everything = await sql_store.overview(limit=9)
+        assert {each.id for each in everything.relatives} == {first, other}
 
     run(scenario)
 

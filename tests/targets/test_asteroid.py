@@ -1002,6 +1002,13 @@ def test_a_reference_to_the_keyring_is_resolved_by_the_keyring_package(
     with pytest.raises(ConfigError, match="no password for asteroid/you"):
         Secret.from_reference("keyring:asteroid/you")
 
+    def refuse(service: str, user: str) -> str:
+        raise RuntimeError("No recommended backend was available.")
+
+    keyring.get_password = refuse  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match=r"cannot be read for asteroid/me \(RuntimeError: No recommended"):
+        Secret.from_reference("keyring:asteroid/me")
+
 
 @pytest.mark.parametrize("reference", ["", "env:", "keyring:", "keyring:service", "keyring:/user", "vault:x", "secret"])
 def test_a_reference_of_another_kind_is_refused(reference: str) -> None:

@@ -421,6 +421,8 @@ def test_a_dry_run_names_what_is_wrong_with_the_row() -> None:
         target.dry_run({"clent": "x"})
     with pytest.raises(ConfigError, match="no value for client"):
         target.dry_run({})
+    with pytest.raises(ConfigError, match=r"A row is what .* not 'x'"):
+        target.dry_run("x")  # type: ignore[arg-type]
 
 
 def test_a_test_is_sent_alone_and_followed_to_its_end(faults: ModuleType) -> None:
@@ -495,6 +497,7 @@ def test_a_test_can_be_sent_from_a_cell_whose_loop_runs(closed_port: int) -> Non
         ({"idempotency_header": "x-key", "headers": {"X-Key": "1"}}, "is among the headers, too"),
         ({"total_timeout": 1.0, "connect_timeout": 2.0}, "connect_timeout must lie between"),
         ({"body": "{client}"}, "^body is not JSON"),
+        ({"headers": [("X-Key", "1")]}, "^headers must be a dict of names and values, not a list"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_by_name(settings: dict[str, Any], message: str) -> None:
