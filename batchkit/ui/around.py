@@ -6,6 +6,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from batchkit.core.listing import Relative
 from batchkit.core.record import BatchRecord
 from batchkit.errors import ConfigError
 from batchkit.ui.cards import Surroundings
@@ -24,8 +25,10 @@ class Around:
         #: batch to when it was first seen without a runner, on the monotonic clock
         self._alone_since: dict[str, float] = {}
 
-    def of(self, record: BatchRecord, last_due: datetime | None = None) -> Surroundings:
-        """Those of that batch. last_due: when its last pending item is due, where that is known."""
+    def of(
+        self, record: BatchRecord, last_due: datetime | None = None, relatives: tuple[Relative, ...] = ()
+    ) -> Surroundings:
+        """Those of that batch. last_due: when its last pending item is due, where known; relatives: its family."""
         workspace, engine = self._workspace, self._workspace.engine
         is_here = record.id in engine.active
         since = now = time.monotonic()
@@ -47,4 +50,5 @@ class Around:
             has_worker=workspace.engine_kind == "worker",
             missing=missing,
             trouble="" if trouble is None else str(trouble),
+            relatives=relatives,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from batchkit.core.agent import Agent
@@ -122,7 +122,9 @@ def _batch(recipe: Recipe) -> list[str]:
     arguments |= {"max_concurrent": config.max_concurrent, "batch_interval": _number(config.batch_interval)}
     if config.trial:
         arguments["trial"] = config.trial
-    texts = {name: repr(value) for name, value in arguments.items()}
+    if config.timezone is not None:
+        arguments["timezone"] = config.timezone
+    texts = {name: repr(value) for name, value in arguments.items()} | _flow(config)
     if config.default_profile is not None:
         texts["default_profile"] = _profile(recipe)
     lines = [f"    {name}={text}," for name, text in texts.items()]
@@ -134,6 +136,30 @@ def _batch(recipe: Recipe) -> list[str]:
         "batch = ws.create_batch(checked, config)",
         "batch",
     ]
+
+
+def _flow(config: BatchConfig) -> dict[str, str]:
+    """What was set under "More options", as it is written."""
+    hours, failures, deadline = config.working_hours, config.failure_threshold, config.item_deadline
+    texts = {
+        name: repr(value)
+        for name in ("max_in_flight", "on_capacity_limit")
+        if (value := getattr(config, name)) is not None
+    }
+    if hours is not None:
+        arguments = ", ".join(f"{name}={_plain(value)}" for name, value in hours.to_dict().items())
+        texts["working_hours"] = f"bk.WorkingHours({arguments})"
+    if failures is not None:
+        values = {name: value for name, value in asdict(failures).items() if value is not None}
+        texts["failure_threshold"] = f"bk.FailureThreshold({', '.join(f'{k}={v!r}' for k, v in values.items())})"
+    if deadline is not None:
+        texts["item_deadline"] = f"{_number(deadline)}"
+    return texts
+
+
+def _plain(value: list[str] | str) -> str:
+    """Days as they are, and times without seconds that say nothing."""
+    return repr(value.removesuffix(":00") if isinstance(value, str) and value.count(":") == 2 else value)
 
 
 def _profile(recipe: Recipe) -> str:

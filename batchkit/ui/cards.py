@@ -7,10 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from batchkit.core.lifecycle import BatchStatus
+from batchkit.core.listing import SEARCHABLE, Relative
 from batchkit.core.record import BatchRecord
 from batchkit.core.schedule import LAST_YEAR
+from batchkit.ui.again import can_run_again
+from batchkit.ui.counts import Count, executions_of, rows_of
+from batchkit.ui.limits import LimitsDraft
 
-__all__ = ["Card", "Expected", "Surroundings", "Time", "card_of", "place_of"]
+__all__ = ["Card", "Expected", "Lineage", "Surroundings", "Time", "card_of", "place_of"]
 
 Tone = Literal["info", "success", "warning", "danger", "neutral"]
 
@@ -21,11 +25,8 @@ _TONES: dict[BatchStatus, Tone] = {
     BatchStatus.COMPLETED: "success",
     BatchStatus.CANCELLED: "neutral",
 }
-#: in the order shown; the first three always, the others where there are any
-_COUNTS = ("pending", "triggered", "cancelled", "triggering", "refused", "in_doubt", "left_out")
-_ALWAYS = 3
-_COUNT_WORDS = {"triggering": "being sent", "in_doubt": "in doubt", "left_out": "left out as invalid"}
-_EXECUTION_WORDS = {"running": "running", "waiting": "waiting for a person"}
+#: a lease with so many seconds left was not renewed when it should have been
+_OVERDUE_SECONDS = 6.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,8 @@ class Surroundings:
     missing: str = ""
     #: what the store fails with for the batch that runs here
     trouble: str = ""
+    #: its family, oldest first, where it has one
+    relatives: tuple[Relative, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,18 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """The batches that run the same rows again, each as its id and name."""
+
+    #: whose rows it runs again; None: rows of its own
+    parent: tuple[str, str] | None = None
+    #: which run rows of it again, oldest first
+    reruns: tuple[tuple[str, str], ...] = ()
+    #: of so many batches the results can be merged; 0: there is nothing to merge
+    batches: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
     """Everything a card shows, in words where there are words."""
 
@@ -90,9 +105,8 @@ class Card:
     #: 0 to 100, whole
     percent: int
     progress: str
-    #: (what, how many, whether it deserves a look)
-    counts: tuple[tuple[str, int, bool], ...]
-    executions: tuple[tuple[str, int, bool], ...]
+    counts: tuple[Count, ...]
+    executions: tuple[Count, ...]
     times: tuple[Time, ...]
     expected: Expected | None
     #: None: none lies ahead, or nobody sends it
@@ -103,13 +117,18 @@ class Card:
     runner: str
     #: what keeps it from going on, and what to do
     warning: str
-    #: what may be done with it: pause, resume, cancel, take_over, archive, unarchive, delete
+    #: what may be done with it: pause, resume, cancel, take_over, limit, rerun, archive, unarchive, delete
     commands: tuple[str, ...]
     final: bool
     archived: bool
     #: of its items
     pending: int
     in_doubt: int
+    lineage: Lineage
+    #: as texts, to be changed
+    limits: LimitsDraft
+    #: its rows can be searched for a text
+    searchable: bool
     #: another one for every change of its items
     version: str
 
@@ -144,8 +163,8 @@ def card_of(record: BatchRecord, around: Surroundings) -> Card:
         total=progress.total,
         percent=percent,
         progress=f"{progress.triggered:,} of {progress.total:,} triggered, {percent} %",
-        counts=_counts(record),
-        executions=_executions(record),
+        counts=rows_of(progress),
+        executions=executions_of(progress),
         times=_times(record),
         expected=_expected(record, around, alone=alone),
         next_group=None if alone else _next_group(record, around.now),
@@ -157,6 +176,9 @@ def card_of(record: BatchRecord, around: Surroundings) -> Card:
         archived=record.archived,
         pending=progress.pending,
         in_doubt=progress.in_doubt,
+        lineage=_lineage(record, around.relatives),
+        limits=LimitsDraft.now(record),
+        searchable=progress.total <= SEARCHABLE,
         version=_version(record),
     )
 
@@ -177,7 +199,8 @@ def _percent(part: int, total: int) -> int:
 
 def _is_alone(record: BatchRecord, around: Surroundings) -> bool:
     """Whether it should run, and nobody runs it for longer than a change of hands takes."""
-    patience = 10.0 if around.has_worker else 2.0
+    # A lease that lapsed, and was not given up, has been waited for already.
+    patience = 10.0 if around.has_worker else 0.0 if record.runner else 2.0
     return record.interrupted and not around.is_here and around.unattended >= patience
 
 
@@ -189,22 +212,14 @@ def _standing(record: BatchRecord, around: Surroundings, alone: bool) -> tuple[s
     return record.status.capitalize(), _TONES[record.status]
 
 
-def _counts(record: BatchRecord) -> tuple[tuple[str, int, bool], ...]:
-    found = [(name, getattr(record.progress, name)) for name in _COUNTS]
-    return tuple(
-        (_COUNT_WORDS.get(name, name), count, name in ("refused", "in_doubt"))
-        for index, (name, count) in enumerate(found)
-        if count or index < _ALWAYS
-    )
-
-
-def _executions(record: BatchRecord) -> tuple[tuple[str, int, bool], ...]:
-    counts = record.progress.executions
-    names = ("running", "waiting", "succeeded", "failed", "cancelled")
-    return tuple(
-        (_EXECUTION_WORDS.get(name, name), count, name in ("waiting", "failed"))
-        for name in names
-        if (count := getattr(counts, name))
+def _lineage(record: BatchRecord, relatives: tuple[Relative, ...]) -> Lineage:
+    names = {each.id: each.name for each in relatives}
+    parent = record.parent
+    whole = len(names) > 1 and (record.origin or record.id) in names
+    return Lineage(
+        parent=None if parent is None else (parent if parent in names else "", names.get(parent, f"{parent}, deleted")),
+        reruns=tuple((each.id, each.name) for each in relatives if each.parent == record.id),
+        batches=len(names) if whole else 0,
     )
 
 
@@ -276,6 +291,11 @@ def _runner(record: BatchRecord, around: Surroundings, *, alone: bool) -> str:
     return ""
 
 
+def _is_silent(record: BatchRecord, around: Surroundings) -> bool:
+    """Whether its runner has missed a renewal of the lease: it may be gone, and nobody can take over yet."""
+    return record.runner_alive and not around.is_here and record.lease_left < _OVERDUE_SECONDS
+
+
 def _warning(record: BatchRecord, around: Surroundings, *, alone: bool) -> str:
     if around.trouble:
         return f"The store fails, so nothing is sent until it works again. {around.trouble}"
@@ -284,6 +304,11 @@ def _warning(record: BatchRecord, around: Surroundings, *, alone: bool) -> str:
         if around.missing:
             return f"{who}, so nothing is sent. It cannot be continued here: {around.missing}"
         return f"{who}, so nothing is sent. What was on its way then is looked up before anything else."
+    if _is_silent(record, around) and not record.status.final:
+        return (
+            "Whoever runs it has not been heard of for some seconds. If it is gone, that shows here within "
+            f"{_OVERDUE_SECONDS:.0f} seconds, and the batch can be continued then."
+        )
     if record.status is BatchStatus.PAUSED and around.missing:
         return f"It cannot be resumed here: {around.missing}"
     return ""
@@ -296,6 +321,8 @@ def _commands(record: BatchRecord, around: Surroundings, *, alone: bool) -> tupl
         "resume": status is BatchStatus.PAUSED and not around.missing,
         "cancel": not status.final,
         "take_over": alone and not around.missing,
+        "limit": not status.final,
+        "rerun": can_run_again(record.progress) and not around.missing,
         "archive": status.final and not record.archived,
         "unarchive": record.archived,
         "delete": status.final,

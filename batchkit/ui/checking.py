@@ -60,7 +60,8 @@ class Checking:
             return Page(rows=[], total=0)
         invalid = np.flatnonzero(~checked.valid_mask)
         positions = invalid[request.offset : request.offset + request.limit].tolist()
-        rows = [{"key": str(at), **row} for at, row in zip(positions, preview_rows(checked, positions), strict=True)]
+        drawn = preview_rows(checked, positions, self._held.state.draft.timezone)
+        rows = [{"key": str(at), **row} for at, row in zip(positions, drawn, strict=True)]
         return Page(rows=rows, total=len(invalid))
 
     def _set_policy(self, details: Mapping[str, Any], _buffers: Sequence[memoryview]) -> None:

@@ -12,10 +12,12 @@ from batchkit.core.config import aware
 from batchkit.core.lifecycle import ItemStatus
 from batchkit.core.record import ItemChange
 from batchkit.errors import BatchkitError
-from batchkit.io.exports import write_csv
+from batchkit.io.result_files import check_suffix
+from batchkit.ui.again import chosen_kinds, count_kinds, kinds_as_json, run_again
 from batchkit.ui.downloads import Downloads
 from batchkit.ui.executions import Selection, Tally, change_items, details_of
 from batchkit.ui.jobs import Jobs, Report
+from batchkit.ui.limits import LimitsDraft
 
 if TYPE_CHECKING:
     from batchkit.batch import Batch
@@ -34,6 +36,8 @@ class Note:
 
     kind: str
     text: str
+    #: the batch it leads to; empty: none
+    leads_to: str = ""
 
 
 class Commands:
@@ -54,6 +58,8 @@ class Commands:
         self._on_change, self._look, self._fail = on_change, look, fail
         self._lock = threading.Lock()
         self._notes: dict[str, Note] = {}
+        #: by batch, what of it can be run again, for who asked
+        self._again: dict[str, dict[str, Any]] = {}
         self.jobs = Jobs(on_change)
         self.downloads = Downloads(on_change)
         commands: dict[str, Callable[[Batch], object]] = {
@@ -72,6 +78,10 @@ class Commands:
             "settle_items": self._settle_items,
             "item": self._item,
             "download": self._download,
+            "limits_outlook": self._limits_outlook,
+            "change_limits": self._change_limits,
+            "count_again": self._count_again,
+            "run_again": self._run_again,
             "forget": self._forget,
             **self.downloads.intents,
         }
@@ -84,11 +94,12 @@ class Commands:
     def snapshot(self) -> dict[str, Any]:
         """What is under way, what became of the last commands, and what is ready to be fetched."""
         with self._lock:
-            notes = dict(self._notes)
+            notes, again = dict(self._notes), dict(self._again)
         return {
             "notes": {batch_id: asdict(note) for batch_id, note in notes.items()},
             "jobs": {batch_id: asdict(job) for batch_id, job in self.jobs.running.items()},
             "downloads": self.downloads.snapshot,
+            "again": again,
         }
 
     # Whole batches
@@ -104,6 +115,70 @@ class Commands:
             self._look()
 
         return intent
+
+    def _limits_outlook(self, details: Details, _buffers: Buffers) -> dict[str, Any]:
+        """What follows from the limits as they are typed."""
+        return LimitsDraft.of(details).outlook(self._batch(details).record, self._workspace.clock.now())
+
+    def _change_limits(self, details: Details, _buffers: Buffers) -> None:
+        batch = self._batch(details)
+        self._note(batch.id, None)
+        try:
+            limits = LimitsDraft.of(details).limits()
+            record = batch.record
+            batch.update(
+                max_concurrent=limits.max_concurrent,
+                batch_interval=limits.batch_interval,
+                max_in_flight=limits.max_in_flight,
+            )
+        except BatchkitError as error:
+            self._note(batch.id, Note(kind="error", text=str(error)))
+        else:
+            moved = record.progress.pending and limits.pace(record.pace) != record.pace
+            text = "The limits were changed." + (" Pending rows have new times." if moved else "")
+            self._note(batch.id, Note(kind="success", text=text))
+        self._look()
+
+    def _count_again(self, details: Details, _buffers: Buffers) -> None:
+        """Have the snapshot say which rows can be run again: at once, unless other batches ran some of them."""
+        batch, token = self._batch(details), str(details.get("token"))
+
+        def work(_report: Report) -> None:
+            counts = self._counts_again(batch)
+            with self._lock:
+                self._again[batch.id] = {"token": token, "kinds": kinds_as_json(counts)}
+            self._on_change()
+
+        call, store = self._workspace.engine.call, self._workspace.store
+        if len(call(store.family(batch.id))) == 1:
+            work(lambda _done, _total: None)
+        else:
+            self._start(batch, "Counting the rows", work)
+
+    def _run_again(self, details: Details, _buffers: Buffers) -> None:
+        """Run all rows of the chosen kinds again, if they are as many as was agreed to."""
+        batch = self._batch(details)
+        kinds = chosen_kinds(details.get("kinds") or ())
+        agreed = int(details.get("rows") or 0)
+
+        def work(_report: Report) -> None:
+            counts = self._counts_again(batch)
+            there = sum(counts[kind.key] for kind in kinds)
+            if there != agreed:
+                text = f"Nothing was sent: meanwhile there are {there:,} such rows, not {agreed:,}. Look at them again."
+                self._note(batch.id, Note(kind="warning", text=text))
+                return
+            record = run_again(batch, kinds).record
+            total = record.progress.total
+            text = f"{total:,} row{' is' if total == 1 else 's are'} run again, as {record.name}."
+            # First its card, then what leads there.
+            self._look()
+            self._note(batch.id, Note(kind="success", text=text, leads_to=record.id))
+
+        self._start(batch, "Making the batch that runs them again", work)
+
+    def _counts_again(self, batch: Batch) -> dict[str, int]:
+        return self._workspace.engine.call(count_kinds(self._workspace.store, batch.record))
 
     def _delete(self, details: Details, _buffers: Buffers) -> None:
         batch = self._batch(details)
@@ -153,22 +228,22 @@ class Commands:
 
     def _item(self, details: Details, _buffers: Buffers) -> dict[str, Any]:
         batch = self._batch(details)
-        return self._workspace.engine.call(details_of(self._workspace.store, batch.id, int(details["item"])))
+        return self._workspace.engine.call(details_of(self._workspace, batch.id, int(details["item"])))
 
     def _download(self, details: Details, _buffers: Buffers) -> None:
         batch = self._batch(details)
-        place = str(details.get("place"))
+        place, merged = str(details.get("place")), bool(details.get("merged"))
+        what = "merged results" if merged else "results"
+        name = f"{batch.name} {what}.{details.get('format') or 'csv'}"
+        check_suffix(name)
+
+        def write(path: Path) -> None:
+            batch.save_results(path, merged=merged)
 
         def work(_report: Report) -> None:
-            record = batch.record
-            frame = batch.results(dropped=True)
+            self.downloads.make(place, name, write, of=batch.id)
 
-            def write(path: Path) -> None:
-                write_csv(frame, path, index=record.index_kind is not None)
-
-            self.downloads.make(place, f"{record.name} results.csv", write)
-
-        self._start(batch, "Preparing the results", work)
+        self._start(batch, f"Preparing the {what}", work)
 
     def _forget(self, details: Details, _buffers: Buffers) -> None:
         self._note(str(details.get("batch")), None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchkit.core.lifecycle import BatchStatus
 from batchkit.core.listing import Overview
+from batchkit.core.record import BatchRecord
 from batchkit.errors import BatchkitError
 from batchkit.ui.around import Around
 from batchkit.ui.cards import Card, card_of
@@ -25,7 +26,7 @@ __all__ = ["Dashboard", "Listed"]
 
 #: cards shown at first, and how many more each time
 _PAGE = 20
-_SCRIPTS = ("table.js", "download.js", "executions.js", "card.js", "dashboard.js")
+_SCRIPTS = ("table.js", "download.js", "executions.js", "panels.js", "card.js", "dashboard.js")
 
 Details = Mapping[str, Any]
 Buffers = Sequence[memoryview]
@@ -40,7 +41,8 @@ class Listed:
     #: empty: all
     status: str = ""
     text: str = ""
-    archived: bool = False
+    #: None: those archived and the others
+    archived: bool | None = False
     #: so many at the most
     limit: int = _PAGE
 
@@ -137,15 +139,17 @@ class Dashboard:
                         limit=listed.limit,
                     )
                 )
-                cards = tuple(
-                    card_of(record, self._around.of(record, overview.last_due.get(record.id)))
-                    for record in overview.batches
-                )
+                cards = tuple(self._card(record, overview) for record in overview.batches)
             except BatchkitError as error:
                 self._failure = str(error)
                 return
             with self._lock:
                 self._overview, self._cards, self._failure = overview, cards, ""
+
+    def _card(self, record: BatchRecord, overview: Overview) -> Card:
+        origin = record.origin or record.id
+        relatives = tuple(each for each in overview.relatives if each.origin == origin)
+        return card_of(record, self._around.of(record, overview.last_due.get(record.id), relatives))
 
     # What its user wants
 

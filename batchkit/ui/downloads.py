@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ __all__ = ["Download", "Downloads"]
 
 #: bytes of a piece, a megabyte once they are base64
 _PIECE = 750_000
+#: characters of a file's name, and of its ending, which is kept
+_NAME, _ENDING = 100, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,8 @@ class Download:
     id: str
     #: the place in the page that asked for it
     place: str
+    #: the batch it is of; empty: none
+    of: str
     name: str
     size: int
 
@@ -48,18 +52,19 @@ class Downloads:
     @property
     def snapshot(self) -> list[dict[str, Any]]:
         """What is ready, for the page."""
-        return [{"id": each.id, "place": each.place, "name": each.name, "size": each.size} for each in self._now()]
+        return [asdict(each) for each in self._now()]
 
-    def make(self, place: str, name: str, write: Callable[[Path], None]) -> None:
-        """Have `write` write a file, and offer it to `place` under `name`."""
+    def make(self, place: str, name: str, write: Callable[[Path], object], *, of: str = "") -> None:
+        """Have `write` write a file, and offer it to `place` under `name`, whose ending the written one has, too."""
         key = secrets.token_hex(8)
-        path = self._path(key)
+        download = Download(id=key, place=place, of=of, name=file_name(name), size=0)
+        path = self._path(download)
         try:
             write(path)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        self._ready[key] = Download(id=key, place=place, name=file_name(name), size=path.stat().st_size)
+        self._ready[key] = replace(download, size=path.stat().st_size)
         self._on_change()
 
     def close(self) -> None:
@@ -71,30 +76,32 @@ class Downloads:
     def _now(self) -> list[Download]:
         return list(self._ready.values())
 
-    def _path(self, key: str) -> Path:
+    def _path(self, download: Download) -> Path:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="batchkit-"))
             # At the latest when the process ends.
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        return self._folder / key
+        return self._folder / f"{download.id}{Path(download.name).suffix}"
 
     def _piece(self, details: Mapping[str, Any], _buffers: Sequence[memoryview]) -> str:
         """The bytes from `offset` on, as base64."""
         download = self._ready.get(str(details.get("id")))
         if download is None:
             raise NotFoundError("This download is no longer at hand. Ask for it again.")
-        with self._path(download.id).open("rb") as file:
+        with self._path(download).open("rb") as file:
             file.seek(max(int(details.get("offset") or 0), 0))
             return base64.b64encode(file.read(_PIECE)).decode("ascii")
 
     def _end(self, details: Mapping[str, Any], _buffers: Sequence[memoryview]) -> None:
-        key = str(details.get("id"))
-        if self._ready.pop(key, None) is not None:
-            self._path(key).unlink(missing_ok=True)
+        download = self._ready.pop(str(details.get("id")), None)
+        if download is not None:
+            self._path(download).unlink(missing_ok=True)
             self._on_change()
 
 
 def file_name(text: str) -> str:
     """`text` as the name of a file on any system: letters, digits, blanks, dots and dashes."""
     plain = re.sub(r"[^\w .()-]+", "_", text).strip(" ._")
-    return plain[:100] or "batch"
+    suffix = Path(plain).suffix
+    ending = suffix if len(suffix) <= _ENDING else ""
+    return f"{plain.removesuffix(ending)[: _NAME - len(ending)]}{ending}" or "batch"

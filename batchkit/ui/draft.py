@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from batchkit.core.config import BatchConfig, aware
 from batchkit.core.profile import AgentProfile, ProfilePool
 from batchkit.core.schedule import Pace, plan
+from batchkit.core.slots import Slots
 from batchkit.core.stagger import stagger
 from batchkit.errors import ConfigError
+from batchkit.ui.options import Options, whole_number
 
 __all__ = ["Draft", "Outlook"]
 
 #: seconds; a longer interval is a mistake in the unit
 _LONGEST_INTERVAL = 366 * 86_400
+#: working days; a batch that takes more is a mistake, and takes long to work out
+_MOST_WINDOWS = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +31,11 @@ class Outlook:
     groups: int
     #: from the first group to the last, seconds
     seconds: float
+    first_at: datetime
     #: of the last group
     last_at: datetime
+    #: the first group waits for the working hours to begin
+    waits: bool
     #: (seconds after the first, rows) of the groups that are drawn; `left_out` lie between the last two
     bars: tuple[tuple[float, int], ...]
     left_out: int
@@ -49,6 +56,9 @@ class Draft:
     start_at: str = ""
     max_concurrent: str = "5"
     batch_interval: str = "60"
+    #: IANA name of the zone in which the rows' own times are read; empty: not known
+    timezone: str = ""
+    options: Options = field(default_factory=Options)
 
     def problems(self) -> dict[str, str]:
         """What is wrong, by field; empty: nothing."""
@@ -59,27 +69,49 @@ class Draft:
             ("batch_interval", lambda: self._batch_interval()),
         )
         found = {}
-        for field, check in checks:
+        for name, check in checks:
             try:
                 check()
             except ConfigError as error:
-                found[field] = str(error)
-        return found
+                found[name] = str(error)
+        return found | self.options.problems()
 
     def outlook(self, rows: int, now: datetime) -> Outlook | None:
-        """What follows for so many rows; None while something is wrong. Raises ConfigError if it takes too long."""
+        """What follows for so many rows; None while something is wrong. Raises ConfigError if it takes too long.
+
+        Working hours are taken into account, and times of the rows' own are not.
+        """
         if self.problems():
             return None
         pace = Pace(max_concurrent=self._max_concurrent(), batch_interval=self._batch_interval())
         start = max(self._start() or now, now)
         planned, drawn = plan(rows, pace, start), stagger(rows, pace)
+        slots = Slots(pace=pace, start=start, hours=self.options.working_hours)
+        self._refuse_too_many_windows(planned.groups, pace)
+        first, last = slots.slot(0), slots.slot(max(0, planned.groups - 1))
+        shown = [*range(len(drawn.groups) - 1), planned.groups - 1] if drawn.groups else []
         return Outlook(
             groups=planned.groups,
-            seconds=planned.duration.total_seconds(),
-            last_at=planned.last_group,
-            bars=tuple((group.after, group.rows) for group in drawn.groups),
+            seconds=(last - first).total_seconds(),
+            first_at=first,
+            last_at=last,
+            waits=first > start,
+            bars=tuple(
+                ((slots.slot(number) - first).total_seconds() if pace.batch_interval else 0.0, group.rows)
+                for number, group in zip(shown, drawn.groups, strict=True)
+            ),
             left_out=drawn.left_out,
         )
+
+    def _refuse_too_many_windows(self, groups: int, pace: Pace) -> None:
+        if not self.options.hours or not pace.batch_interval:
+            return
+        windows = groups * min(1.0, pace.interval / self.options.open_each_day)
+        if windows > _MOST_WINDOWS:
+            raise ConfigError(
+                f"In these working hours this takes about {windows:,.0f} working days. Use a shorter batch interval, a "
+                "higher max concurrent, or longer hours."
+            )
 
     def config(
         self,
@@ -88,8 +120,9 @@ class Draft:
         pools: Sequence[ProfilePool],
         *,
         trial: int = 0,
+        has_times: bool = False,
     ) -> BatchConfig:
-        """The configuration. Raises ConfigError."""
+        """The configuration. has_times: rows may have times of their own. Raises ConfigError."""
         known: list[AgentProfile | ProfilePool] = [*profiles, *pools]
         chosen = next((one for one in known if one.id == self.profile), None)
         if self.profile and chosen is None:
@@ -101,13 +134,19 @@ class Draft:
             start_at=self._start(),
             max_concurrent=self._max_concurrent(),
             batch_interval=self._batch_interval(),
+            timezone=(self.timezone.strip() or None) if has_times else None,
             trial=trial,
+            max_in_flight=self.options.in_flight,
+            on_capacity_limit=self.options.capacity,
+            working_hours=self.options.working_hours,
+            failure_threshold=self.options.failures,
+            item_deadline=self.options.deadline,
         )
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        names = ("name", "profile", "later", "start_at", "max_concurrent", "batch_interval")
-        return {name: getattr(self, name) for name in names}
+        names = ("name", "profile", "later", "start_at", "max_concurrent", "batch_interval", "timezone")
+        return {**{name: getattr(self, name) for name in names}, "options": self.options.to_json()}
 
     def _named(self) -> str:
         if not self.name.strip():
@@ -122,13 +161,7 @@ class Draft:
         return aware(self.start_at, what="The start time")
 
     def _max_concurrent(self) -> int:
-        try:
-            value = float(self.max_concurrent)
-        except ValueError:
-            value = 0.0
-        if value < 1 or not value.is_integer():
-            raise ConfigError("This must be a whole number of executions, 1 or more.")
-        return int(value)
+        return whole_number(self.max_concurrent, "1 or more")
 
     def _batch_interval(self) -> float:
         try:

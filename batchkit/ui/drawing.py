@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pyarrow as pa
 
 from batchkit.core.agent import Agent, InputVariable
-from batchkit.core.mapping import Field, Input, Metadata, Origin, ProfileName
+from batchkit.core.mapping import Field, Input, Metadata, NotBefore, Origin, ProfileName
+from batchkit.core.not_before import in_zone, read_time
 from batchkit.core.record import BatchRecord
 from batchkit.core.table import Severity, Table
 from batchkit.core.validation import Validation
 from batchkit.errors import ConfigError
+from batchkit.ui.draft import Outlook
+from batchkit.ui.options import known_zone
 from batchkit.ui.state import Step, WizardState
 
 __all__ = ["PREVIEW_ROWS", "Drawing", "preview_rows"]
@@ -56,7 +60,9 @@ class Drawing:
 
     def __init__(self) -> None:
         self._look: _Look | None = None
-        self._preview: tuple[Validation, list[dict[str, Any]]] | None = None
+        self._preview: tuple[Validation, str, list[dict[str, Any]]] | None = None
+        #: what it follows from, and what follows, or why nothing does
+        self._outlook: tuple[object, Outlook | None, str] | None = None
 
     def draw(self, state: WizardState, earlier: Sequence[BatchRecord], now: datetime) -> dict[str, Any]:
         """Everything of the four steps."""
@@ -68,7 +74,7 @@ class Drawing:
             "table": None if state.table is None else self._table(state.table),
             "map": self._map(state),
             "preview": self._previewed(state),
-            "configure": _configure(state, earlier, now),
+            "configure": self._configure(state, earlier, now),
         }
 
     def _table(self, table: Table) -> dict[str, Any]:
@@ -140,6 +146,7 @@ class Drawing:
             "undo": state.undos[-1].words if state.undos else None,
             "changed": state.suggested is not None and mapping.assigned != state.suggested.assigned,
             "has_profiles": bool(state.profiles or state.pools),
+            "timezone": state.draft.timezone,
         }
 
     def _previewed(self, state: WizardState) -> dict[str, Any]:
@@ -148,7 +155,7 @@ class Drawing:
         counts = None if checked is None else checked.counts
         return {
             "labels": [] if shown is None else [field.label for field in shown.mapping.mapped.values()],
-            "rows": [] if shown is None else self._rows(shown),
+            "rows": [] if shown is None else self._rows(shown, state.draft.timezone),
             "counts": None
             if counts is None
             else {
@@ -163,38 +170,107 @@ class Drawing:
             "unmapped": bool(state.mapping_problems()),
         }
 
-    def _rows(self, shown: Validation) -> list[dict[str, Any]]:
-        if self._preview is None or self._preview[0].found is not shown.found:
-            self._preview = shown, preview_rows(shown, range(min(PREVIEW_ROWS, len(shown.table))))
-        return self._preview[1]
+    def _rows(self, shown: Validation, timezone: str) -> list[dict[str, Any]]:
+        if self._preview is None or self._preview[0].found is not shown.found or self._preview[1] != timezone:
+            rows = preview_rows(shown, range(min(PREVIEW_ROWS, len(shown.table))), timezone)
+            self._preview = shown, timezone, rows
+        return self._preview[2]
+
+    def _configure(self, state: WizardState, earlier: Sequence[BatchRecord], now: datetime) -> dict[str, Any]:
+        problems = state.draft.problems()
+        outlook, too_long = self._looked_out(state, now)
+        if too_long:
+            problems["batch_interval"] = too_long
+        return {
+            **state.draft.to_json(),
+            "options_set": state.draft.options.count,
+            "has_times": state.has_times,
+            "problems": problems,
+            "profiles": [{"id": one.id, "name": one.name, "kind": "Profile"} for one in state.profiles]
+            + [{"id": one.id, "name": one.name, "kind": "Pool"} for one in state.pools],
+            "rows": state.rows,
+            "needed": 0 if state.checked is None else state.checked.default_needed,
+            "dropped": 0 if state.checked is None else state.checked.counts.dropped,
+            "outlook": None
+            if outlook is None
+            else {
+                "groups": outlook.groups,
+                "seconds": outlook.seconds,
+                "first_at": outlook.first_at.isoformat(),
+                "waits": outlook.waits,
+                "last_at": outlook.last_at.isoformat(),
+                "bars": [list(bar) for bar in outlook.bars],
+                "left_out": outlook.left_out,
+            },
+            "earlier": [
+                {
+                    "id": one.id,
+                    "name": one.name,
+                    "status": one.status.capitalize(),
+                    "at": one.created_at.isoformat(),
+                    "progress": str(one.progress),
+                }
+                for one in earlier
+            ],
+            "obstacle": state.why_not_start() or (problems.get("batch_interval") or ""),
+            "trial": TRIAL if state.rows > TRIAL else 0,
+            "launching": state.launching,
+            "not_made": state.not_made,
+        }
+
+    def _looked_out(self, state: WizardState, now: datetime) -> tuple[Outlook | None, str]:
+        """What follows from the configuration, or why it takes too long. Working hours take a while to work out."""
+        minute = now.replace(second=0, microsecond=0) if state.draft.options.hours else now
+        basis = state.draft, state.rows, minute
+        if self._outlook is None or self._outlook[0] != basis:
+            try:
+                self._outlook = basis, state.draft.outlook(state.rows, now), ""
+            except ConfigError as error:
+                self._outlook = basis, None, str(error)
+        return self._outlook[1:]
 
 
-def preview_rows(checked: Validation, positions: Sequence[int]) -> list[dict[str, Any]]:
-    """The rows at those positions as they will be sent, with what is said of them."""
+def preview_rows(checked: Validation, positions: Sequence[int], timezone: str = "") -> list[dict[str, Any]]:
+    """The rows at those positions as they will be sent, with what is said of them.
+
+    timezone: the one in which times without an offset are meant.
+    """
     if not len(positions):
         return []
     frame = pd.concat([checked.preview(1, start=at) for at in positions], ignore_index=True)
-    mapped = list(checked.mapping.mapped)
     rows = []
     for at, values in zip(positions, frame.itertuples(index=False), strict=True):
         issues = checked.issues_for(at)
-        said = {
-            "row": int(values[0]),
-            "line": checked.table.line_number(at),
-            "status": str(values[1]),
-            "cells": [
-                {
-                    "text": _shown(value),
-                    "sent": value is not None,
-                    "issues": [issue.message for issue in issues if issue.column == column],
-                    "wrong": any(i.severity is Severity.ERROR for i in issues if i.column == column),
-                }
-                for column, value in zip(mapped, values[2:-1], strict=True)
-            ],
-            "issues": [issue.message for issue in issues],
-        }
-        rows.append(said)
+        cells = []
+        for (column, field), value in zip(checked.mapping.mapped.items(), values[2:-1], strict=True):
+            mine = [issue for issue in issues if issue.column == column]
+            cell = {
+                "text": _shown(value),
+                "sent": value is not None,
+                "issues": [issue.message for issue in mine],
+                "wrong": any(issue.severity is Severity.ERROR for issue in mine),
+            }
+            if field == NotBefore() and not cell["wrong"]:
+                cell["time"] = _moment(value, timezone)
+            cells.append(cell)
+        rows.append(
+            {
+                "row": int(values[0]),
+                "line": checked.table.line_number(at),
+                "status": str(values[1]),
+                "cells": cells,
+                "issues": [issue.message for issue in issues],
+            }
+        )
     return rows
+
+
+def _moment(cell: object, timezone: str) -> str | None:
+    """The moment that a cell without fault names; None for an empty one, and where its zone is not known."""
+    moment = read_time(cell) if isinstance(cell, str) else None
+    if moment is None or (moment.tzinfo is None and not known_zone(timezone)):
+        return None
+    return (moment if moment.tzinfo is not None else in_zone(moment, ZoneInfo(timezone.strip()))).isoformat()
 
 
 def _step(state: WizardState, step: Step) -> dict[str, Any]:
@@ -237,6 +313,8 @@ def _field(field: Field) -> dict[str, str]:
             return {"kind": "metadata", "name": key}
         case ProfileName():
             return {"kind": "profile", "name": ""}
+        case NotBefore():
+            return {"kind": "not_before", "name": ""}
     return {"kind": "skip", "name": ""}
 
 
@@ -258,47 +336,6 @@ def _variable(variable: InputVariable) -> dict[str, Any]:
         "required": variable.required and not has_default,
         "default": json.dumps(variable.default, ensure_ascii=False) if has_default else "",
         "description": variable.description,
-    }
-
-
-def _configure(state: WizardState, earlier: Sequence[BatchRecord], now: datetime) -> dict[str, Any]:
-    problems = state.draft.problems()
-    outlook = None
-    try:
-        outlook = state.draft.outlook(state.rows, now)
-    except ConfigError as error:
-        problems["batch_interval"] = str(error)
-    return {
-        **state.draft.to_json(),
-        "problems": problems,
-        "profiles": [{"id": one.id, "name": one.name, "kind": "Profile"} for one in state.profiles]
-        + [{"id": one.id, "name": one.name, "kind": "Pool"} for one in state.pools],
-        "rows": state.rows,
-        "needed": 0 if state.checked is None else state.checked.default_needed,
-        "dropped": 0 if state.checked is None else state.checked.counts.dropped,
-        "outlook": None
-        if outlook is None
-        else {
-            "groups": outlook.groups,
-            "seconds": outlook.seconds,
-            "last_at": outlook.last_at.isoformat(),
-            "bars": [list(bar) for bar in outlook.bars],
-            "left_out": outlook.left_out,
-        },
-        "earlier": [
-            {
-                "id": one.id,
-                "name": one.name,
-                "status": one.status.capitalize(),
-                "at": one.created_at.isoformat(),
-                "progress": str(one.progress),
-            }
-            for one in earlier
-        ],
-        "obstacle": state.why_not_start() or (problems.get("batch_interval") or ""),
-        "trial": TRIAL if state.rows > TRIAL else 0,
-        "launching": state.launching,
-        "not_made": state.not_made,
     }
 
 

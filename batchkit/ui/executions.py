@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from batchkit.core.lifecycle import WHY_NOT, ItemStatus
-from batchkit.core.listing import ItemOrder, ItemQuery
-from batchkit.core.record import Event, ItemChange, ItemRecord
+from batchkit.core.explanation import explain
+from batchkit.core.lifecycle import WHY_NOT, BatchStatus, ItemStatus
+from batchkit.core.listing import EXECUTION_FILTERS, ExecutionFilter, ItemOrder, ItemQuery
+from batchkit.core.record import BatchRecord, Event, ItemChange, ItemRecord
 from batchkit.core.request import NewItem
+from batchkit.errors import ConfigError
 from batchkit.ui.table import Page, PageRequest
+from batchkit.ui.waiting import Waiting, waiting_for_person, waiting_of
 
 if TYPE_CHECKING:
-    from batchkit.core.ports import Store
     from batchkit.ui.jobs import Report
     from batchkit.workspace import Workspace
 
@@ -25,6 +27,10 @@ __all__ = ["Selection", "Tally", "change_items", "details_of", "page_of", "row_o
 _PIECE = 5_000
 #: entries of an item's history, the newest
 _MOST_EVENTS = 100
+#: entries of a paused batch's log among which the pause is looked for
+_LATEST_EVENTS = 200
+#: states that something is waited for in
+_UNSETTLED = (ItemStatus.PENDING, ItemStatus.TRIGGERING, ItemStatus.IN_DOUBT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +40,8 @@ class Selection:
     everything: bool = False
     keys: tuple[int, ...] = ()
     except_for: frozenset[int] = frozenset()
-    #: the filter; empty: all
-    statuses: tuple[ItemStatus, ...] = ()
+    #: the filter
+    matching: ItemQuery = field(default_factory=ItemQuery)
 
     @classmethod
     def of(cls, details: Mapping[str, Any]) -> Selection:
@@ -44,7 +50,7 @@ class Selection:
             everything=bool(details.get("all")),
             keys=tuple(int(key) for key in details.get("keys") or ()),
             except_for=frozenset(int(key) for key in details.get("except") or ()),
-            statuses=statuses_of(details.get("filter") or {}),
+            matching=query_of(details.get("filter") or {}),
         )
 
 
@@ -69,28 +75,63 @@ class Tally:
         return said
 
 
-def statuses_of(chosen: Mapping[str, Any]) -> tuple[ItemStatus, ...]:
-    """The statuses the table's filter leaves; empty: all."""
+def query_of(chosen: Mapping[str, Any]) -> ItemQuery:
+    """What the table's filter leaves. Raises ConfigError for a filter there is not."""
     wanted = str(chosen.get("status") or "")
-    return tuple(ItemStatus(each) for each in wanted.split(",") if each)
+    return ItemQuery(
+        statuses=tuple(ItemStatus(each) for each in wanted.split(",") if each),
+        execution=_execution(str(chosen.get("execution") or "")),
+        text=str(chosen.get("text") or "").strip(),
+    )
+
+
+def _execution(wanted: str) -> ExecutionFilter | None:
+    if not wanted:
+        return None
+    for each in EXECUTION_FILTERS:
+        if each == wanted:
+            return each
+    raise ConfigError(f"Executions are not told by {wanted!r}, but by {', '.join(EXECUTION_FILTERS)}.")
 
 
 def page_of(workspace: Workspace, request: PageRequest) -> Page:
     """A page of a batch's items; the filter names the batch."""
-    query = ItemQuery(
+    query = replace(
+        query_of(request.filter),
         order=_order(request.sort),
         descending=request.descending,
-        statuses=statuses_of(request.filter),
         offset=request.offset,
         limit=request.limit,
     )
-    records, total = workspace.engine.call(workspace.store.page(str(request.filter.get("batch")), query))
-    return Page(rows=[row_of(record) for record in records], total=total)
+    batch_id = str(request.filter.get("batch"))
+    records, total = workspace.engine.call(workspace.store.page(batch_id, query))
+    waiting = _waiting(workspace, batch_id, records)
+    return Page(rows=[row_of(record, waiting.get(record.item)) for record in records], total=total)
 
 
-def row_of(record: ItemRecord) -> dict[str, Any]:
+def _waiting(workspace: Workspace, batch_id: str, records: Sequence[ItemRecord]) -> dict[int, Waiting]:
+    """What the items wait for, by item; with two queries of the store for all of them, not one for each."""
+    unsettled = [record for record in records if record.status in _UNSETTLED]
+    if not unsettled:
+        return {}
+    call, store, now = workspace.engine.call, workspace.store, workspace.clock.now()
+    batch = _as_run(workspace, call(store.batch(batch_id)))
+    paused = batch.status is BatchStatus.PAUSED
+    events = call(store.events(batch_id, limit=_LATEST_EVENTS)) if paused else []
+    lines = {each.item: waiting_of(explain(batch, each, now, ahead=None, events=events)) for each in unsettled}
+    return {item: line for item, line in lines.items() if line is not None}
+
+
+def _as_run(workspace: Workspace, batch: BatchRecord) -> BatchRecord:
+    """The batch, alive where this process runs it: its lease may be taken a moment later."""
+    return replace(batch, runner_alive=True) if batch.id in workspace.engine.active else batch
+
+
+def row_of(record: ItemRecord, waiting: Waiting | None = None) -> dict[str, Any]:
     """One line of the table."""
     execution = record.execution
+    if execution is not None and execution.status.needs_person:
+        waiting = waiting_for_person(execution.status)
     return {
         "key": record.item,
         "row": record.row,
@@ -101,16 +142,21 @@ def row_of(record: ItemRecord) -> dict[str, Any]:
         "standing": "" if execution is None else execution.standing,
         "execution": "" if execution is None else execution.id,
         "url": "" if execution is None else execution.url,
+        "timed_out": record.timed_out,
+        "waits": None if waiting is None else waiting.to_json(),
         "error": record.error or (execution.error if execution is not None else ""),
     }
 
 
-async def details_of(store: Store, batch_id: str, item: int) -> dict[str, Any]:
-    """What opens below a line: what is sent for it, what came back, and what the log says of it."""
+async def details_of(workspace: Workspace, batch_id: str, item: int) -> dict[str, Any]:
+    """What opens below a line: why it waits, what is sent for it, what came back, and what the log says of it."""
+    store = workspace.store
     read = await store.item_input(batch_id, item)
     [record] = await store.items(batch_id, positions=[item])
     events = await store.events(batch_id, item=item, limit=_MOST_EVENTS)
+    waiting = await _waiting_exactly(workspace, batch_id, record)
     return {
+        "waits": None if waiting is None else waiting.to_json(),
         "line": read.line,
         "inputs": [[name, _text(value)] for name, value in read.inputs.items()],
         "metadata": [[name, value] for name, value in read.metadata.items()],
@@ -118,6 +164,15 @@ async def details_of(store: Store, batch_id: str, item: int) -> dict[str, Any]:
         "answer": _answer(record),
         "history": [_entry(event) for event in _history(record, read, events)],
     }
+
+
+async def _waiting_exactly(workspace: Workspace, batch_id: str, record: ItemRecord) -> Waiting | None:
+    """What one item waits for, the rows before it counted."""
+    store = workspace.store
+    batch = _as_run(workspace, await store.batch(batch_id))
+    ahead = await store.ahead_of(batch_id, record.item) if record.status is ItemStatus.PENDING else 0
+    events = await store.events(batch_id, limit=_LATEST_EVENTS) if batch.status is BatchStatus.PAUSED else []
+    return waiting_of(explain(batch, record, workspace.clock.now(), ahead=ahead, events=events))
 
 
 def change_items(
@@ -157,9 +212,11 @@ def change_items(
 
 def _count(workspace: Workspace, batch_id: str, selection: Selection, wanted: ItemStatus, tally: Tally) -> int:
     """Count in `tally` what is selected and in another state; returns how many are in the wanted one."""
-    chosen = selection.statuses or tuple(ItemStatus)
-    progress = workspace.batch(batch_id).progress
-    counts = Counter({status: int(getattr(progress, status)) for status in chosen})
+    chosen = selection.matching.statuses or tuple(ItemStatus)
+    counts: Counter[ItemStatus] = Counter()
+    for status in chosen:
+        query = replace(selection.matching, statuses=(status,), limit=1)
+        _, counts[status] = workspace.engine.call(workspace.store.page(batch_id, query))
     for piece in _cut(sorted(selection.except_for)):
         spared = workspace.engine.call(workspace.store.items(batch_id, positions=piece))
         counts.subtract(Counter(record.status for record in spared if record.status in chosen))
@@ -170,12 +227,11 @@ def _count(workspace: Workspace, batch_id: str, selection: Selection, wanted: It
 
 
 def _matching(workspace: Workspace, batch_id: str, selection: Selection, wanted: ItemStatus) -> Iterator[list[int]]:
-    if selection.statuses and wanted not in selection.statuses:
+    if selection.matching.statuses and wanted not in selection.matching.statuses:
         return
+    query = replace(selection.matching, statuses=(wanted,), limit=_PIECE)
     last = -1
-    while found := workspace.engine.call(
-        workspace.store.positions(batch_id, statuses=[wanted], after=last, limit=_PIECE)
-    ):
+    while found := workspace.engine.call(workspace.store.positions(batch_id, query, after=last)):
         last = found[-1]
         yield [item for item in found if item not in selection.except_for]
 
@@ -194,6 +250,7 @@ def _answer(record: ItemRecord) -> list[list[str]]:
         return [["Error", record.error]] if record.error else []
     result = "" if execution.result is None else _text(execution.result)
     named = {
+        "Execution ID": execution.id,
         "Outcome": str(execution.outcome or ""),
         "Result": result,
         "Reasoning": execution.reasoning,

@@ -1,9 +1,9 @@
-"""The batch the wizard has made: its card, and how the rows tried first went."""
+"""A batch the wizard shows, made by it or before: its card, and how the rows tried first went."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from batchkit.ui.cards import card_of
 from batchkit.ui.watching import Watcher
 
 if TYPE_CHECKING:
-    from batchkit.ui.view import Intent
     from batchkit.workspace import Workspace
 
 __all__ = ["Launched"]
@@ -34,7 +33,7 @@ class _Seen:
 
 
 class Launched:
-    """Follows one batch; merge `intents` into the view's. on_change: `snapshot` is another."""
+    """Follows one batch, while it is `seen`. on_change: `snapshot` is another."""
 
     def __init__(self, workspace: Workspace, on_change: Callable[[], object]) -> None:
         self._workspace = workspace
@@ -47,7 +46,6 @@ class Launched:
         self._failure = ""
         self._around = Around(workspace)
         self._watcher = Watcher(self._look, self._is_open, seconds=_SECONDS)
-        self.intents: dict[str, Intent] = {"seen": self._be_seen}
 
     def show(self, batch_id: str, trial: int) -> None:
         """Follow that batch, of which `trial` rows are tried first; an empty id: none."""
@@ -109,7 +107,7 @@ class Launched:
         if changed:
             self._on_change()
 
-    def _be_seen(self, _details: Mapping[str, Any], _buffers: Sequence[memoryview]) -> None:
+    def seen(self) -> None:
         """The page is displayed."""
         if self._batch_id:
             self._watcher.seen()

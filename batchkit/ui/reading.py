@@ -90,7 +90,9 @@ class Reading:
 
         def failed(error: BatchkitError) -> None:
             self.failure = str(error).replace(Path(source.path).name, source.name)
-            self._take(source, None)
+            # A path that leads nowhere is a slip of the pen: what was there stays.
+            if source.kind != "path" or Path(source.path).is_file():
+                self._take(source, None)
 
         self.failure = ""
         self._background.start("read", f"Reading {source.name}", work, failed)

@@ -12,15 +12,18 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from batchkit.core.agent import Agent
-from batchkit.core.mapping import Field, Input, Mapping, MappingProblem, Metadata, Origin, ProfileName
+from batchkit.core.config import BatchConfig
+from batchkit.core.mapping import Field, Input, Mapping, NotBefore, Origin
 from batchkit.core.profile import AgentProfile, ProfilePool
 from batchkit.core.suggestion import suggest_mapping
 from batchkit.core.table import Table
 from batchkit.core.validation import Validation
 from batchkit.errors import MappingError, StateError
 from batchkit.ui.draft import Draft
+from batchkit.ui.mapping_problems import ColumnProblem, field_in_words, problems_in_words
+from batchkit.ui.options import known_zone
 
-__all__ = ["ColumnProblem", "Policy", "Source", "Step", "Undo", "WizardState"]
+__all__ = ["Policy", "Source", "Step", "Undo", "WizardState"]
 
 Policy = Literal["block", "drop"]
 
@@ -52,15 +55,6 @@ class Source:
     #: as the user chose; None: found out
     encoding: str | None = None
     delimiter: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnProblem:
-    """A rule the mapping breaks, in words for a page."""
-
-    #: None: about no single column
-    column: str | None
-    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +131,28 @@ class WizardState:
         draft = self.draft if self.draft.is_named else replace(self.draft, name=name)
         return replace(self, source=source, table=table, draft=draft)._mapped_anew(saved)
 
+    def resumed(
+        self,
+        draft: Draft,
+        *,
+        source: Source,
+        table: Table,
+        agent: Agent | None,
+        profiles: tuple[AgentProfile, ...],
+        pools: tuple[ProfilePool, ...],
+        chosen: MappingLike[str, Field],
+        policy: Policy,
+        saved: Mapping | None,
+        step: Step,
+        reached: Step,
+    ) -> WizardState:
+        """A wizard that was left, at its step or the furthest one before it that is open now.
+
+        agent: None: the one of this wizard, if there is one.
+        """
+        there = replace(self, source=source, table=table, chosen=chosen, policy=policy, step=step, reached=reached)
+        return replace(there, draft=draft).with_agent(agent or self.agent, saved, profiles=profiles, pools=pools)
+
     def _mapped_anew(self, saved: Mapping | None) -> WizardState:
         if self.table is None or self.agent is None:
             return self._unchecked(mapping=None, suggested=None, is_restored=False, undos=())
@@ -163,7 +179,7 @@ class WizardState:
         changed = mapping.set(column, chosen)
         if before == chosen and mapping.origin(column) is Origin.MANUAL:
             return self
-        words = f"{column}: {_words(before)} → {_words(chosen)}"
+        words = f"{column}: {field_in_words(before)} → {field_in_words(chosen)}"
         return self._remapped(words, changed, {**self.chosen, column: chosen})
 
     def accept_suggestion(self, column: str) -> WizardState:
@@ -205,17 +221,31 @@ class WizardState:
         return self.mapping
 
     def mapping_problems(self) -> list[ColumnProblem]:
-        """Every rule the mapping breaks; empty: it can be used."""
+        """Every rule the mapping breaks, in words; empty: it can be used."""
         if self.mapping is None or self.agent is None:
             return []
-        found = [each for one in self.mapping.problems(self.agent) for each in _in_words(one, self.mapping, self.agent)]
-        if not (self.profiles or self.pools):
-            found += [
-                ColumnProblem(column=column, text="This platform has no agent profiles. Choose another type.")
-                for column, one in self.mapping.mapped.items()
-                if one == ProfileName()
-            ]
-        return list(dict.fromkeys(found))
+        has_profiles = bool(self.profiles or self.pools)
+        return problems_in_words(self.mapping, self.agent, has_profiles=has_profiles, timezone=self.draft.timezone)
+
+    @property
+    def has_times(self) -> bool:
+        """Whether a column gives rows times of their own."""
+        return self.mapping is not None and NotBefore() in self.mapping.assigned
+
+    def with_timezone(self, name: str) -> WizardState:
+        """The rows' own times are read in the zone of that IANA name."""
+        changed = replace(self, draft=replace(self.draft, timezone=name))
+        return changed._unchecked() if self.has_times else changed
+
+    def seen_from(self, zone: str) -> WizardState:
+        """The user's own zone is that one: it is meant wherever no other one was chosen."""
+        if not known_zone(zone):
+            return self
+        options = self.draft.options
+        changed = self if self.draft.timezone else self.with_timezone(zone)
+        if options.hours_zone:
+            return changed
+        return replace(changed, draft=replace(changed.draft, options=replace(options, hours_zone=zone)))
 
     # Checking and configuring
 
@@ -319,6 +349,11 @@ class WizardState:
 
     # The batch
 
+    def config(self, *, trial: int = 0) -> BatchConfig:
+        """How the batch is to run. trial: rows to be tried first. Raises ConfigError."""
+        version = None if self.agent is None else self.agent.version
+        return self.draft.config(version, self.profiles, self.pools, trial=trial, has_times=self.has_times)
+
     def launch(self) -> WizardState:
         """A batch is being made. Raises StateError where that cannot be, or was begun already."""
         reason = self.why_not_start()
@@ -334,39 +369,3 @@ class WizardState:
         """A new wizard for the same agent."""
         fresh = WizardState(agent=self.agent, profiles=self.profiles, pools=self.pools, round=self.round + 1)
         return replace(fresh, draft=replace(self.draft, name="", is_named=False, later=False, start_at=""))
-
-
-def _words(chosen: Field | None) -> str:
-    match chosen:
-        case Input(name):
-            return name
-        case Metadata(key):
-            return f"Metadata {key}".strip()
-        case ProfileName():
-            return "Agent Profile Name"
-    return "Skip"
-
-
-def _in_words(problem: MappingProblem, mapping: Mapping, agent: Agent) -> list[ColumnProblem]:
-    """The problem as the page says it, at each column it is about."""
-    match problem.code:
-        case "metadata_unnamed":
-            return [ColumnProblem(column=problem.column, text="Give the metadata a name.")]
-        case "metadata_reserved":
-            text = "Names that begin with batchkit_ are batchkit's own. Choose another name."
-            return [ColumnProblem(column=problem.column, text=text)]
-        case "unknown_input":
-            text = f"{agent.name} has no input variable of this name in this version. Choose another field."
-            return [ColumnProblem(column=problem.column, text=text)]
-        case "duplicate_field":
-            first = next(column for column, one in mapping.mapped.items() if one == problem.field)
-            assert problem.column is not None
-            what = _words(problem.field)
-            return [
-                ColumnProblem(column=column, text=f"{what} is mapped by column {other!r}, too. Change one of the two.")
-                for column, other in ((first, problem.column), (problem.column, first))
-            ]
-        case "required_unmapped":
-            text = f"The required input variable {_words(problem.field)} is not mapped yet."
-            return [ColumnProblem(column=None, text=text)]
-    return [ColumnProblem(column=None, text="Map at least one column to a field.")]

@@ -167,6 +167,10 @@ class View(anywidget.AnyWidget):
             with self._lock:
                 self.notices = [each for each in self.notices if each["id"] != details.get("id")]
             return None
+        if name == "draw":
+            # A page that has nothing to draw: the snapshot is not in what a notebook was saved with.
+            self.send_state("snapshot")
+            return None
         return self._intents[name](details, buffers)
 
     def _answer(self, asked: object, done: Future[Any], *, quiet: bool, value: bool) -> None:

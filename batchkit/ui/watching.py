@@ -11,6 +11,8 @@ __all__ = ["Watcher"]
 _SECONDS = 1.0
 #: the page says every few seconds that it is displayed; one that has not for so long is not
 _SIGHT_SECONDS = 60.0
+#: the last look is not waited for any longer
+_LAST_LOOK_SECONDS = 5.0
 
 
 class Watcher:
@@ -42,8 +44,11 @@ class Watcher:
                 self._thread.start()
 
     def close(self) -> None:
-        """Look no more."""
+        """Look no more; returns once the last look is over, for what is looked at may be closed next."""
         self._ended.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_LAST_LOOK_SECONDS)
 
     def _watch(self) -> None:
         while not self._ended.wait(self._seconds):

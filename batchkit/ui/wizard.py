@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from batchkit.core.agent import Agent
-from batchkit.core.mapping import Field, Input, Metadata, ProfileName, Skip, header_fingerprint
+from batchkit.core.mapping import Field, Input, Metadata, NotBefore, ProfileName, Skip, header_fingerprint
 from batchkit.core.mapping import Mapping as ColumnMapping
+from batchkit.core.profile import AgentProfile, ProfilePool
 from batchkit.core.record import BatchRecord
 from batchkit.core.table import Table
 from batchkit.errors import BatchkitError, ConfigError, MappingError
+from batchkit.ui.agents import Agents
 from batchkit.ui.background import Background, Task
 from batchkit.ui.checking import Checking
 from batchkit.ui.commands import Commands
@@ -24,7 +26,9 @@ from batchkit.ui.executions import page_of
 from batchkit.ui.held import Held
 from batchkit.ui.keeping import kept_recipe
 from batchkit.ui.launched import Launched
+from batchkit.ui.options import Options
 from batchkit.ui.reading import Reading
+from batchkit.ui.resuming import Resuming
 from batchkit.ui.state import Source, Step, WizardState
 from batchkit.ui.table import PagedTable
 from batchkit.ui.view import View
@@ -39,11 +43,13 @@ _SCRIPTS = (
     "drop.js",
     "download.js",
     "executions.js",
+    "panels.js",
     "card.js",
     "wizard_upload.js",
     "wizard_map.js",
     "wizard_preview.js",
     "wizard_configure.js",
+    "wizard_options.js",
     "wizard_batch.js",
     "wizard.js",
 )
@@ -74,26 +80,34 @@ class Wizard:
         self._dashboard = dashboard
         # Held from looking up what is saved to making use of it.
         self._moving = threading.Lock()
-        self._held = Held(self._changed)
-        self._agents: tuple[Agent, ...] | None = None
-        #: why the platform could not be asked; empty: it could
-        self._failure = ""
-        self._retry: Callable[[], object] = self._fetch_agents
-        self._wanted = agent
+        self._held = Held(self._moved)
         self._earlier: tuple[BatchRecord, ...] = ()
         self._python = ""
         self._recipe: Callable[[], str] | None = None
         self._drawing = Drawing()
         self._background = Background(self._changed, self._fail)
         self._reading = Reading(self._background, lambda: self._held.state.source, self._take_table)
+        self._agents = Agents(
+            workspace,
+            self._background,
+            agent,
+            current=lambda: self._held.state.agent,
+            take=self._take_agent,
+            fail=self._fail,
+        )
         self._uploads = Uploads(self._reading.upload, self._changed)
+        self._resuming = Resuming(
+            workspace, self._background, self._take_left, on_change=self._changed, fail=self._fail
+        )
         self._launched = Launched(workspace, self._changed)
-        self._commands = Commands(workspace, on_change=self._changed, look=self._launched.look, fail=self._fail)
+        #: an earlier batch of the same file, while it is looked at
+        self._looked_at = Launched(workspace, self._changed)
+        self._commands = Commands(workspace, on_change=self._changed, look=self._look, fail=self._fail)
         self._checking = Checking(self._held, self._background, self._commands.downloads)
         #: none before it is there: the background may want to draw
         self._view: View | None = None
         self._view = self.view = View(_SCRIPTS, draw=self._draw, intents=self._intents())
-        self._fetch_agents()
+        self._agents.fetch()
         if table is not None:
             self._reading.given(table)
 
@@ -101,30 +115,34 @@ class Wizard:
         """End what is under way beside the batch, and leave the page."""
         self._background.close()
         self._launched.close()
+        self._looked_at.close()
+        self._resuming.close()
         self._uploads.close()
         self._commands.close()
         self.view.close()
 
     def _intents(self) -> dict[str, Callable[[Details, Buffers], object]]:
         return {
-            "choose_agent": lambda details, _: self._choose_agent(str(details["id"])),
-            "choose_version": self._choose_version,
-            "try_again": lambda _details, _: self._retry(),
             "set_field": self._set_field,
             "accept_suggestion": lambda d, _: self._remap(lambda state: state.accept_suggestion(str(d["column"]))),
             "undo": lambda _details, _: self._remap(WizardState.undo),
             "reset_mapping": lambda _details, _: self._remap(WizardState.reset_mapping),
             "forget_mapping": lambda _details, _: self._forget_mapping(),
+            "seen_from": lambda d, _: self._remap(lambda state: state.seen_from(str(d["zone"]))),
+            "set_timezone": lambda d, _: self._remap(lambda state: state.with_timezone(str(d["zone"]))),
             "configure": lambda details, _: self._configure(details),
             "go_to": lambda details, _: self._held.update(lambda state: state.go_to(Step(details["step"]))),
             "start": self._start,
             "show_python": lambda _details, _: self._show_python(),
             "again": lambda _details, _: self._again(),
+            "look_at": lambda details, _: self._look_at(str(details.get("batch") or "")),
+            "seen": lambda _details, _: self._be_seen(),
+            **self._agents.intents,
             **self._reading.intents,
             **self._checking.intents,
             **self._uploads.intents,
             **self._commands.intents,
-            **self._launched.intents,
+            **self._resuming.intents,
             **PagedTable(
                 {
                     "invalid": self._checking.invalid_page,
@@ -138,7 +156,8 @@ class Wizard:
     def _draw(self) -> dict[str, Any]:
         workspace = self._workspace
         with self._held.lock:
-            state, agents, earlier = self._held.state, self._agents, self._earlier
+            state, earlier = self._held.state, self._earlier
+        agents = self._agents.known
         info = workspace.target.info
         return {
             **self._drawing.draw(state, earlier, workspace.clock.now()),
@@ -146,13 +165,16 @@ class Wizard:
             "platform": info.label or info.url,
             "store": workspace.store.label,
             "agents": None if agents is None else [{"id": one.id, "name": one.name} for one in agents],
-            "failure": self._failure,
+            "failure": self._agents.failure,
             "unreadable": self._reading.failure,
             "upload": self._upload_shown(state),
             "working": {
                 kind: {"words": task.words, "share": task.share} for kind, task in self._background.running.items()
             },
             "batch": self._launched.snapshot if state.batch_id else None,
+            "looked_at": self._looked_at.snapshot,
+            "left": [] if state.source else self._resuming.snapshot,
+            "not_kept": self._resuming.drafts.failure,
             "python": self._python,
             "dashboard": self._dashboard,
             **self._commands.snapshot,
@@ -162,6 +184,8 @@ class Wizard:
         """What the drop zone says; nothing of a file that is not the one in use any more."""
         upload = self._uploads.snapshot
         in_use = state.source is not None and state.source.kind == "upload"
+        if state.source is not None and in_use and not upload:
+            return {"id": "", "name": state.source.name, "state": "done"}
         waits = in_use or "read" in self._background.running
         return {} if upload.get("state") == "done" and not waits else upload
 
@@ -169,60 +193,37 @@ class Wizard:
         if self._view is not None:
             self._view.changed()
 
+    def _moved(self) -> None:
+        """The state is another one."""
+        self._resuming.keep(lambda: self._held.state)
+        self._changed()
+
+    def _look(self) -> None:
+        self._launched.look()
+        self._looked_at.look()
+
+    def _look_at(self, batch_id: str) -> None:
+        """Show an earlier batch of the same file; an empty id: none. Raises NotFoundError."""
+        if batch_id:
+            self._workspace.batch(batch_id)
+        self._looked_at.show(batch_id, 0)
+        self._changed()
+
+    def _be_seen(self) -> None:
+        """The page is displayed."""
+        self._launched.seen()
+        self._looked_at.seen()
+
     def _fail(self, error: BaseException) -> None:
         if self._view is not None:
             self._view.fail(error)
 
-    # The agent
-
-    def _fetch_agents(self) -> None:
-        self._ask("Fetching the agents", self._take_agents, self._fetch_agents)
-
-    def _take_agents(self, task: Task) -> None:
-        agents = tuple(self._workspace.agents())
-        with self._held.lock:
-            self._agents = agents
-        wanted = [one.id for one in agents if self._wanted in (one.id, one.name)]
-        if self._wanted is not None and len(wanted) != 1:
-            self._fail(ConfigError(f"There is no single agent {self._wanted!r}. Choose one."))
-        elif wanted or len(agents) == 1:
-            self._take_agent(task, (wanted or [agents[0].id])[0], None)
-        self._wanted = None
-
-    def _choose_agent(self, agent_id: str, version: int | None = None) -> None:
-        if not agent_id:
-            self._background.cancel("platform")
-            self._take(lambda state, _saved: state.with_agent(None))
-            return
-        self._ask(
-            "Fetching the agent",
-            lambda task: self._take_agent(task, agent_id, version),
-            lambda: self._choose_agent(agent_id, version),
-        )
-
-    def _choose_version(self, details: Details, _buffers: Buffers) -> None:
-        agent = self._held.state.agent
-        if agent is not None:
-            self._choose_agent(agent.id, int(details["version"]))
-
-    def _take_agent(self, task: Task, agent_id: str, version: int | None) -> None:
-        agent = self._workspace.agent(agent_id, version)
-        profiles, pools = tuple(self._workspace.profiles()), tuple(self._workspace.pools())
-        if task.is_current:
-            self._take(lambda state, saved: state.with_agent(agent, saved, profiles=profiles, pools=pools), agent=agent)
-
-    def _ask(self, words: str, work: Callable[[Task], object], again: Callable[[], object]) -> None:
-        """Ask the platform; if it fails, the page says why and offers to do it again."""
-
-        def failed(error: BatchkitError) -> None:
-            with self._held.lock:
-                self._failure = str(error)
-
-        with self._held.lock:
-            self._failure, self._retry = "", again
-        self._background.start("platform", words, work, failed)
-
     # Another agent or table
+
+    def _take_agent(
+        self, agent: Agent | None, profiles: tuple[AgentProfile, ...], pools: tuple[ProfilePool, ...]
+    ) -> None:
+        self._take(lambda state, saved: state.with_agent(agent, saved, profiles=profiles, pools=pools), agent=agent)
 
     def _take_table(self, source: Source | None, table: Table | None) -> None:
         name = ""
@@ -245,6 +246,12 @@ class Wizard:
         self._look_for_earlier()
         self._checking.check()
 
+    def _take_left(
+        self, move: Callable[[WizardState, ColumnMapping | None], WizardState], agent: Agent | None, table: Table
+    ) -> None:
+        self._reading.failure = ""
+        self._take(move, agent=agent, table=table)
+
     def _saved(self, agent: Agent | None, table: Table | None) -> ColumnMapping | None:
         if agent is None or table is None:
             return None
@@ -259,6 +266,7 @@ class Wizard:
         state = self._held.state
         with self._held.lock:
             self._earlier = ()
+        self._looked_at.show("", 0)
         agent, table = state.agent, state.table
         if agent is None or table is None or not table.ok:
             self._background.cancel("earlier")
@@ -286,6 +294,7 @@ class Wizard:
             "input": Input(name),
             "metadata": Metadata(name),
             "profile": ProfileName(),
+            "not_before": NotBefore(),
             "skip": Skip(),
         }
         column = str(details["column"])
@@ -304,6 +313,9 @@ class Wizard:
         changes: dict[str, Any] = {name: str(details[name]) for name in texts if name in details}
         if "later" in details:
             changes["later"] = bool(details["later"])
+        if "options" in details:
+            before = self._held.state.draft.options
+            changes["options"] = Options.of({**before.to_json(), **details["options"]})
         self._held.update(lambda state: state.with_draft(**changes))
 
     def _start(self, details: Details, _buffers: Buffers) -> None:
@@ -319,7 +331,7 @@ class Wizard:
             assert agent is not None
             assert checked is not None
             trial = int(details.get("trial") or 0)
-            config = state.draft.config(agent.version, state.profiles, state.pools, trial=trial)
+            config = state.config(trial=trial)
             self._held.update(lambda _: launching)
 
         def work(_task: Task) -> None:
@@ -335,10 +347,11 @@ class Wizard:
                     self._look_for_earlier()
             if not batch_id:
                 return
-            names = [one.name for one in self._agents or ()]
+            self._resuming.made(state.source.path if state.source else "")
+            is_name_unique = self._agents.is_name_unique(agent)
             with self._held.lock:
                 self._recipe = lambda: kept_recipe(
-                    self._workspace, state, config, batch_id, is_name_unique=names.count(agent.name) == 1
+                    self._workspace, state, config, batch_id, is_name_unique=is_name_unique
                 )
             self._launched.show(batch_id, config.trial)
 
@@ -356,5 +369,6 @@ class Wizard:
                 return
             self._python, self._recipe, self._earlier = "", None, ()
             self._held.update(WizardState.again)
+        self._resuming.again()
         self._launched.show("", 0)
         self._changed()

@@ -84,7 +84,7 @@ class Tab:
     def assert_quiet(self) -> None:
         """Nothing failed in the page, no script of a stranger's ran, and no other machine was asked for anything."""
         assert not self.page_errors
-        assert not self.console_errors
+        assert not self.console_errors, self.console_errors
         assert not self.dialogs
         assert not self.strangers
 

@@ -235,8 +235,9 @@ def test_an_interrupted_batch_is_continued_from_the_page(voila: Voila, tab: Tab,
 def test_the_results_are_downloaded(front_end: FrontEnd, tab: Tab, office: Office) -> None:
     office.make(30, name="Äpfel", max_concurrent=30).join("finished")
     front_end.open(tab, office.cell, "ws.dashboard()")
+    button(tab, "Download results of Äpfel").click()
     with tab.page.expect_download() as coming:
-        button(tab, "Download results of Äpfel").click()
+        button(tab, "Download").click()
     assert coming.value.suggested_filename == "Äpfel results.csv"
     path = office.folder / "got.csv"
     coming.value.save_as(path)
@@ -244,6 +245,66 @@ def test_the_results_are_downloaded(front_end: FrontEnd, tab: Tab, office: Offic
     assert got["client"].tolist() == [f"client {n}" for n in range(30)]
     assert set(got["execution_status"]) == {"completed"}
     tab.assert_quiet()
+
+
+def test_failed_rows_run_again_under_other_limits_and_the_results_merge(voila: Voila, tab: Tab, tmp_path: Path) -> None:
+    office = Office(tmp_path, failure_share=1, attention_share=0)
+    try:
+        first = office.make(6, max_concurrent=6).join("finished")
+        held = office.make(5, name="Held", max_in_flight=3)
+        eventually(lambda: held.progress.triggered == 2)
+        voila.open(tab, office.cell, "ws.dashboard()")
+        card = tab.view.get_by_role("article", name="March permits", exact=True)
+
+        button(card, "Run failed rows of March permits again").click()
+        dialog = tab.page.get_by_role("dialog")
+        box = dialog.get_by_role("checkbox", name="Failed executions (6)")
+        expect(box).to_be_checked()
+        expect(dialog).to_contain_text("6 executions will be triggered from now on: Permit filer, version 1, on ")
+        tab.picture("run again")
+        assert axe_faults(tab) == []
+        box.uncheck()
+        expect(dialog).to_contain_text("Choose at least one kind of rows.")
+        box.check()
+        button(dialog, "Run 6 rows again").click()
+        again = tab.view.get_by_role("article", name="March permits, again", exact=True)
+        expect(again).to_contain_text("Rerun of March permits", timeout=60_000)
+        expect(again).to_contain_text("6 failed", timeout=60_000)
+        assert len(office.demo.executions()) == 6 + 6 + 2
+
+        again.get_by_role("button", name=re.compile("^6 failed")).click()
+        expect(again).to_contain_text("1–6 of 6")
+        expect(again.get_by_label("Execution", exact=True)).to_have_value("failed")
+        again.get_by_label("Search", exact=True).fill("client 4")
+        expect(again).to_contain_text("1–1 of 1")
+        tab.picture("failed rows")
+        assert axe_faults(tab) == []
+
+        waiting = tab.view.get_by_role("article", name="Held", exact=True)
+        button(waiting, "Change limits of Held").click()
+        waiting.get_by_label("Max Concurrent", exact=True).fill("0")
+        expect(waiting).to_contain_text("This must be a whole number of executions, 1 or more.")
+        waiting.get_by_label("Max Concurrent", exact=True).fill("1")
+        waiting.get_by_label("Max in flight", exact=True).fill("")
+        expect(waiting).to_contain_text("3 pending rows in 3 groups; the last one starts about")
+        tab.picture("limits")
+        assert axe_faults(tab) == []
+        button(waiting, "Change limits").click()
+        expect(waiting).to_contain_text("The limits were changed. Pending rows have new times.")
+        assert (held.record.pace.max_concurrent, held.record.flow.max_in_flight) == (1, None)
+
+        button(card, "Download results of March permits").click()
+        card.get_by_label("Format", exact=True).select_option("Parquet")
+        with tab.page.expect_download() as coming:
+            button(card, "Download").click()
+        assert coming.value.suggested_filename == "March permits merged results.parquet"
+        path = tmp_path / "got.parquet"
+        coming.value.save_as(path)
+        assert pd.read_parquet(path)["attempts"].tolist() == [2] * 6
+        assert first.status == "completed"
+        tab.assert_quiet()
+    finally:
+        office.close()
 
 
 def test_no_script_of_a_strangers_runs(front_end: FrontEnd, tab: Tab, office: Office) -> None:

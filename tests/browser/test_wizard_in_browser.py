@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from accessibility import axe_faults
-from front_ends import FrontEnd, Voila
+from front_ends import FrontEnd, JupyterLab, Voila
 from playwright.sync_api import Locator, expect
 from tabs import NARROW, WIDE, Tab
 
@@ -110,12 +110,12 @@ def go(tab: Tab, step: str) -> None:
     expect(tab.view.get_by_role("heading", name=step, exact=True)).to_be_visible()
 
 
-def pictured(tab: Tab, name: str) -> None:
-    """A picture wide and narrow, and no serious fault of accessibility."""
+def pictured(tab: Tab, name: str, *, of: Locator | None = None) -> None:
+    """A picture wide and narrow."""
     for size, word in ((WIDE, "wide"), (NARROW, "narrow")):
         tab.resize(size)
         tab.page.wait_for_timeout(300)
-        tab.picture(f"{name} {word}")
+        tab.picture(f"{name} {word}", of=of)
     tab.resize(WIDE)
 
 
@@ -298,7 +298,7 @@ def test_without_a_platform_a_banner_says_so_and_a_sample_is_at_hand(tab: Tab, v
     go(tab, "Configure Batch")
     label(tab, "Default Agent Profile").select_option(label="Clerks")
     label(tab, "At a date and time").check()
-    expect(tab.view.get_by_text(re.compile(r"the first on .*\."))).to_be_visible()
+    expect(tab.view.get_by_text(re.compile(r"the first (at|on) .*\."))).to_be_visible()
     pictured(tab, "demo configure")
     label(tab, "Now").check()
     label(tab, "Batch Name").fill("Sample")
@@ -314,6 +314,103 @@ def test_without_a_platform_a_banner_says_so_and_a_sample_is_at_hand(tab: Tab, v
     pictured(tab, "demo again")
     assert axe_faults(tab) == []
     tab.assert_quiet()
+
+
+def test_rows_with_times_of_their_own_more_options_and_a_page_loaded_anew(
+    tab: Tab, voila: Voila, office: Office
+) -> None:
+    timed = [
+        f"{line},{more}" for line, more in zip(ROWS, ["Not before", "2037-03-02T09:00", "", "", "", ""], strict=True)
+    ]
+    voila.open(tab, office.cell, "ws.wizard(dashboard='dashboard.ipynb')")
+    label(tab, "Agent").select_option(label=FILER)
+    choose(tab, "\n".join(timed).encode())
+    go(tab, "Map Columns")
+    label(tab, "Type of Not before").select_option(label="Not Before Time")
+    zone = label(tab, "Time zone of Not before")
+    zone.fill("Nowhere")
+    expect(tab.view.get_by_text(re.compile("^Say in which time zone"))).to_be_visible()
+    expect(zone).to_have_attribute("aria-invalid", "true")
+    pictured(tab, "times wrong")
+    zone.fill("America/New_York")
+    expect(tab.view.locator("time[datetime='2037-03-02T14:00:00+00:00']")).to_be_visible()
+    pictured(tab, "times", of=tab.view.locator(".bk-columns"))
+    assert axe_faults(tab) == []
+    go(tab, "Preview & Validate")
+    go(tab, "Configure Batch")
+    expect(label(tab, "Max In Flight")).to_have_count(0)
+    tab.view.get_by_text("More options").click()
+    more = tab.view.locator(".bk-more")
+    pictured(tab, "options", of=more)
+    label(tab, "Max In Flight").fill("many")
+    label(tab, "Send in working hours only").check()
+    label(tab, "Mon").uncheck()
+    label(tab, "From").fill("")
+    expect(tab.view.get_by_text("This must be a time of day, like 08:00.")).to_be_visible()
+    expect(
+        tab.view.get_by_text(re.compile("^This must be a whole number of executions, 1 or more, or"))
+    ).to_be_visible()
+    pictured(tab, "options wrong", of=more)
+    assert axe_faults(tab) == []
+    label(tab, "Max In Flight").fill("2")
+    label(tab, "% failed").fill("20")
+    label(tab, "From").fill("09:00")
+    label(tab, "Batch Interval").fill("7200")
+    label(tab, "Max Concurrent").fill("1")
+    expect(tab.view.get_by_text(re.compile("working hours included"))).to_be_visible()
+    expect(tab.view.get_by_text("3 set")).to_be_visible()
+    pictured(tab, "options set")
+    tab.page.reload()
+    onward = tab.view.get_by_role("button", name=re.compile("^Go on with permits.csv"))
+    expect(onward).to_be_visible(timeout=60_000)
+    # Voila refuses what its own page says when it is left.
+    tab.console_errors.clear()
+    pictured(tab, "left")
+    assert axe_faults(tab) == []
+    onward.click()
+    expect(tab.view.get_by_role("heading", name="Configure Batch")).to_be_visible()
+    expect(label(tab, "Batch Interval")).to_have_value("7200")
+    tab.view.get_by_text("More options").click()
+    expect(label(tab, "Max In Flight")).to_have_value("2")
+    label(tab, "Send in working hours only").uncheck()
+    label(tab, "Batch Interval").fill("3600")
+    label(tab, "Batch Name").fill("First")
+    button(tab, "Start First").click()
+    tab.view.get_by_role("dialog").get_by_role("button", name="Trigger 5 executions").click()
+    expect(tab.view.get_by_role("article", name="First")).to_be_visible(timeout=30_000)
+    button(tab, "Make another batch").click()
+    choose(tab, "\n".join(timed).encode())
+    for step in ("Map Columns", "Preview & Validate", "Configure Batch"):
+        go(tab, step)
+    button(tab, "Show batch First").click()
+    expect(tab.view.get_by_role("article", name="First")).to_be_visible()
+    pictured(tab, "earlier")
+    assert axe_faults(tab) == []
+    tab.assert_quiet()
+
+
+def test_a_notebook_saved_with_its_widgets_holds_no_rows_and_shows_them_again(
+    tab: Tab, lab: JupyterLab, office: Office
+) -> None:
+    lab.open(tab, office.cell, f"wizard = ws.wizard(agent={FILER!r})\nwizard", "wizard")
+    choose(tab, PERMITS)
+    go(tab, "Map Columns")
+    second = tab.page.locator(".bk-root").nth(1)
+    expect(second.get_by_text("Lindenstrasse 4").first).to_be_visible()
+    tab.page.evaluate(
+        """async (command) => {
+          if (!jupyterapp.commands.isToggled(command)) await jupyterapp.commands.execute(command);
+        }""",
+        "@jupyter-widgets/jupyterlab-manager:saveWidgetState",
+    )
+    tab.page.evaluate("jupyterapp.commands.execute('docmanager:save')")
+    [notebook] = (path for path in lab.notebooks.glob("*.ipynb") if "wizard = ws" in path.read_text("utf-8"))
+    eventually(lambda: "widget-state" in notebook.read_text("utf-8"))
+    assert "Lindenstrasse" not in notebook.read_text("utf-8")
+    tab.page.reload()
+    expect(tab.view.get_by_text("Lindenstrasse 4").first).to_be_visible(timeout=60_000)
+    expect(tab.view.get_by_role("heading", name="Map Columns", exact=True)).to_be_visible()
+    assert not tab.page_errors
 
 
 def tab_to(tab: Tab, wanted: Locator, *, back: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import comm
@@ -11,7 +12,10 @@ import pytest
 # The module beside the tests.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from desk import CLERK, Desk
 from page_comms import Messages
+
+import batchkit as bk
 
 
 @pytest.fixture
@@ -20,3 +24,16 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> Messages:
     kept = Messages()
     monkeypatch.setattr(comm, "create_comm", kept)
     return kept
+
+
+@pytest.fixture
+def demo() -> Iterator[bk.DemoPlatform]:
+    with bk.DemoPlatform(agents=[CLERK], duration=0.05, failure_share=0) as platform:
+        yield platform
+
+
+@pytest.fixture
+def desk(demo: bk.DemoPlatform, tmp_path: Path, messages: Messages) -> Iterator[Desk]:
+    one = Desk(demo, tmp_path / "runs.sqlite")
+    yield one
+    one.close()

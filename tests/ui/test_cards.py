@@ -3,53 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from records import NOW, record
 
 from batchkit.core.lifecycle import BatchStatus
+from batchkit.core.listing import Relative
 from batchkit.core.progress import ExecutionCounts, Progress
 from batchkit.core.record import BatchRecord
 from batchkit.core.schedule import Pace
-from batchkit.core.target import TargetInfo
-from batchkit.ui.cards import Expected, Surroundings, Time, card_of, place_of
-
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ELSEWHERE = "desk:4711:abcd"
-
-
-def record(status: BatchStatus = BatchStatus.RUNNING, **more: Any) -> BatchRecord:
-    whole: dict[str, Any] = {
-        "id": "b23456789",
-        "name": "March permits",
-        "status": status,
-        "agent_id": "a1",
-        "agent_name": "Permit filer",
-        "version": 3,
-        "target": TargetInfo(kind="asteroid", url="http://127.0.0.1", label="the demo platform"),
-        "pace": Pace(max_concurrent=10, batch_interval=60),
-        "default_profile": None,
-        "columns": (),
-        "mapping": {},
-        "source": "permits.csv",
-        "fingerprint": "",
-        "index_kind": None,
-        "owner": "Ada",
-        "progress": Progress(total=100, pending=70, triggered=30, executions=ExecutionCounts(succeeded=30)),
-        "created_at": NOW - timedelta(hours=1),
-        "start_at": NOW - timedelta(minutes=3),
-        "started_at": NOW - timedelta(minutes=3),
-        "finished_at": None,
-        "reason": "",
-        "gate_at": None,
-        "next_due": NOW + timedelta(seconds=20),
-        "revision": 1,
-        "epoch": 1,
-        "runner": ELSEWHERE,
-        "runner_alive": True,
-    }
-    return BatchRecord(**(whole | more))
+from batchkit.ui.cards import Expected, Lineage, Surroundings, Time, card_of, place_of
 
 
 def around(**more: Any) -> Surroundings:
@@ -63,9 +28,9 @@ def alone(**more: Any) -> BatchRecord:
 @pytest.mark.parametrize(
     ("status", "commands"),
     [
-        (BatchStatus.PENDING, {"cancel"}),
-        (BatchStatus.RUNNING, {"pause", "cancel"}),
-        (BatchStatus.PAUSED, {"resume", "cancel"}),
+        (BatchStatus.PENDING, {"cancel", "limit"}),
+        (BatchStatus.RUNNING, {"pause", "cancel", "limit"}),
+        (BatchStatus.PAUSED, {"resume", "cancel", "limit"}),
         (BatchStatus.COMPLETED, {"archive", "delete"}),
         (BatchStatus.CANCELLED, {"archive", "delete"}),
     ],
@@ -80,21 +45,29 @@ def test_an_archived_batch_can_be_brought_back() -> None:
     assert set(card.commands) == {"unarchive", "delete"}
 
 
-def test_counts_name_what_deserves_a_look_and_leave_out_what_is_not_there() -> None:
-    counts = Progress(
-        total=10, pending=1, triggered=5, refused=2, in_doubt=2, left_out=3,
-        executions=ExecutionCounts(succeeded=3, failed=1, waiting=1),
-    )  # fmt: skip
-    card = card_of(record(progress=counts), around())
-    assert card.counts == (
-        ("pending", 1, False),
-        ("triggered", 5, False),
-        ("cancelled", 0, False),
-        ("refused", 2, True),
-        ("in doubt", 2, True),
-        ("left out as invalid", 3, False),
-    )
-    assert card.executions == (("waiting for a person", 1, True), ("succeeded", 3, False), ("failed", 1, True))
+def test_rows_that_went_wrong_can_be_run_again_where_the_target_is_at_hand() -> None:
+    wrong = record(progress=Progress(total=3, triggered=2, refused=1))
+    assert "rerun" in card_of(wrong, around()).commands
+    assert "rerun" not in card_of(wrong, around(missing="Open a workspace on its own target.")).commands
+    assert "rerun" not in card_of(record(), around()).commands
+
+
+def test_a_rerun_says_of_what_and_the_first_one_as_what() -> None:
+    first = Relative(id="b23456789", name="March permits", parent=None, origin="b23456789")
+    second = Relative(id="b2", name="March permits, again", parent="b23456789", origin="b23456789")
+    shown = card_of(record(), around(relatives=(first, second))).lineage
+    assert shown == Lineage(reruns=(("b2", "March permits, again"),), batches=2)
+    again = record(id="b2", name="March permits, again", parent="b23456789", origin="b23456789")
+    shown = card_of(again, around(relatives=(first, second))).lineage
+    assert shown == Lineage(parent=("b23456789", "March permits"), batches=2)
+    # The first one was deleted: nothing to lead to, and nothing to merge with.
+    assert card_of(again, around(relatives=(second,))).lineage == Lineage(parent=("", "b23456789, deleted"))
+    assert card_of(record(), around(relatives=(first,))).lineage == Lineage()
+
+
+def test_only_a_batch_that_is_not_too_large_can_be_searched() -> None:
+    sizes = {total: card_of(record(progress=Progress(total=total, pending=total)), around()) for total in (1, 100_001)}
+    assert [card.searchable for card in sizes.values()] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -156,18 +129,34 @@ def test_a_trial_says_that_the_rest_waits() -> None:
 
 
 def test_an_interrupted_batch_says_so_and_can_be_continued_here() -> None:
-    card = card_of(alone(), around(unattended=3))
+    card = card_of(alone(runner=""), around(unattended=3))
     assert (card.state, card.tone) == ("Interrupted", "danger")
+    # Its lease lapsed, which is waited for already.
+    assert card_of(alone(), around()).state == "Interrupted"
     assert card.warning.startswith("Whoever ran it is gone")
     assert "take_over" in card.commands
 
 
 def test_a_change_of_hands_is_no_interruption() -> None:
-    card = card_of(alone(), around(unattended=1))
+    card = card_of(alone(runner=""), around(unattended=1))
     assert (card.state, card.warning) == ("Running", "")
     assert "take_over" not in card.commands
     mine = card_of(alone(), around(unattended=60, is_here=True))
     assert (mine.state, mine.runner) == ("Running", "Runs in this notebook")
+
+
+def test_a_runner_that_is_silent_is_said_to_be_before_it_counts_as_gone() -> None:
+    card = card_of(record(lease_left=12), around())
+    assert card.warning == ""
+    card = card_of(record(lease_left=5), around())
+    assert card.state == "Running"
+    assert card.runner == "Run by process 4711 on desk"
+    assert card.warning.startswith("Whoever runs it has not been heard of for some seconds.")
+    assert "take_over" not in card.commands
+    mine = card_of(record(lease_left=5), around(is_here=True))
+    assert (mine.runner, mine.warning) == ("Runs in this notebook", "")
+    ended = card_of(record(BatchStatus.COMPLETED, lease_left=5), around())
+    assert ended.warning == ""
 
 
 def test_where_a_worker_runs_batches_one_that_has_none_yet_waits_for_it() -> None:
@@ -216,4 +205,8 @@ def test_the_version_changes_with_every_change_of_an_item() -> None:
 def test_a_card_is_json() -> None:
     shown = card_of(record(), around()).to_json()
     assert shown["times"][0] == {"label": "Created", "at": "2026-03-01T11:00:00+00:00"}
+    assert shown["counts"][0] == {
+        "words": "pending", "count": 70, "look": False, "status": "pending", "execution": "",
+    }  # fmt: skip
+    assert shown["limits"] == {"max_concurrent": "10", "batch_interval": "60", "max_in_flight": ""}
     assert shown["expected"] == {"at": "2026-03-01T12:06:20+00:00", "seconds": None}

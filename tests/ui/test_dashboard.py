@@ -6,12 +6,11 @@ import base64
 import csv
 import io
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
+from desk import Desk, chosen, eventually, everything
 from page_comms import Messages
 
 import batchkit as bk
@@ -19,84 +18,6 @@ from batchkit.core.outcome import Unclear
 from batchkit.errors import ConfigError, NotFoundError, StateError
 from batchkit.testing import ScriptedTarget
 from batchkit.ui.dashboard import Dashboard
-
-CLERK = bk.Agent(name="Permit filer", inputs=[bk.InputVariable("client", required=True)])
-SLOW = {"max_concurrent": 2, "batch_interval": 3600}
-
-
-class Desk:
-    """A workspace, its dashboard, and what a user at the page can do."""
-
-    def __init__(self, demo: bk.DemoPlatform, store: Path) -> None:
-        self.demo = demo
-        self.store = store
-        self.ws = bk.Workspace(bk.AsteroidTarget(url=demo.url, api_key=demo.api_key), store=store)
-        self.dashboard = Dashboard(self.ws)
-        self.view = self.dashboard.view
-
-    def close(self) -> None:
-        self.dashboard.close()
-        self.ws.close()
-
-    def make(self, rows: int = 6, *, name: str = "March permits", **config: Any) -> bk.Batch:
-        path = self.store.with_name("permits.csv")
-        path.write_text("client\n" + "".join(f"client {n}\n" for n in range(rows)), "utf-8")
-        table = bk.read_csv(path)
-        agent = self.ws.agent()
-        checked = self.ws.validate(table, self.ws.suggest_mapping(table, agent), agent)
-        return self.ws.create_batch(checked, bk.BatchConfig(name=name, **(SLOW | config)))
-
-    def do(self, intent: str, batch: bk.Batch | None = None, **details: Any) -> Any:
-        if batch is not None:
-            details["batch"] = batch.id
-        return self.view.intend(intent, details).result(30)
-
-    @property
-    def snapshot(self) -> dict[str, Any]:
-        return self.view.drawn()
-
-    def card(self, batch: bk.Batch) -> dict[str, Any]:
-        self.do("seen")
-        self.dashboard._look()
-        [card] = [card for card in self.snapshot["cards"] if card["id"] == batch.id]
-        return card
-
-    def note(self, batch: bk.Batch) -> dict[str, str]:
-        """What is said of the last command, once that is done."""
-        eventually(lambda: not self.snapshot["jobs"])
-        return self.snapshot["notes"][batch.id]
-
-    def rows(self, batch: bk.Batch, **request: Any) -> list[dict[str, Any]]:
-        chosen = {"table": "executions", "offset": 0, "limit": 100, "filter": {"batch": batch.id}} | request
-        return self.do("table_page", **chosen)["rows"]
-
-
-def eventually(check: Callable[[], Any], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
-
-
-def chosen(*keys: int) -> dict[str, Any]:
-    return {"all": False, "keys": list(keys), "except": [], "filter": {}}
-
-
-def everything(*except_for: int, status: str = "") -> dict[str, Any]:
-    return {"all": True, "keys": [], "except": list(except_for), "filter": {"status": status}}
-
-
-@pytest.fixture
-def demo() -> Iterator[bk.DemoPlatform]:
-    with bk.DemoPlatform(agents=[CLERK], duration=0.05, failure_share=0) as platform:
-        yield platform
-
-
-@pytest.fixture
-def desk(demo: bk.DemoPlatform, tmp_path: Path, messages: Messages) -> Iterator[Desk]:
-    one = Desk(demo, tmp_path / "runs.sqlite")
-    yield one
-    one.close()
 
 
 def test_without_batches_nothing_is_listed(desk: Desk) -> None:
@@ -110,7 +31,7 @@ def test_pause_stops_sending_and_resume_goes_on(desk: Desk) -> None:
     desk.do("pause", batch)
     sent = desk.demo.requests.count
     card = desk.card(batch)
-    assert (card["state"], card["commands"]) == ("Paused", ("resume", "cancel"))
+    assert (card["state"], card["commands"]) == ("Paused", ("resume", "cancel", "limit"))
     time.sleep(0.5)
     assert desk.demo.requests.count == sent
     desk.do("resume", batch)
@@ -125,6 +46,7 @@ def test_a_command_that_came_too_late_says_so_on_the_card(desk: Desk) -> None:
     assert desk.note(batch) == {
         "kind": "error",
         "text": "A paused batch cannot be paused. It can be cancelled or resumed.",
+        "leads_to": "",
     }
     desk.do("forget", batch)
     assert desk.snapshot["notes"] == {}
@@ -134,7 +56,7 @@ def test_single_items_are_cancelled_and_rescheduled(desk: Desk) -> None:
     batch = desk.make()
     eventually(lambda: batch.progress.triggered == 2)
     desk.do("cancel_items", batch, selection=chosen(5))
-    assert desk.note(batch) == {"kind": "success", "text": "1 scheduled execution cancelled."}
+    assert desk.note(batch) == {"kind": "success", "text": "1 scheduled execution cancelled.", "leads_to": ""}
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
     desk.do("reschedule_items", batch, selection=chosen(3), at=later.isoformat())
     assert desk.note(batch)["text"] == "1 scheduled execution rescheduled."
@@ -154,6 +76,7 @@ def test_what_could_not_be_done_is_told_with_its_reason(desk: Desk) -> None:
         "kind": "warning",
         "text": "1 scheduled execution cancelled. 2 scheduled executions left as they were: "
         "2 because it was already triggered.",
+        "leads_to": "",
     }
 
 
@@ -168,6 +91,36 @@ def test_a_command_on_all_that_match_spares_those_that_were_taken_out(desk: Desk
         "1 scheduled execution cancelled. 8 scheduled executions left as they were: "
         "7 because it is cancelled; 1 because it was already triggered."
     )
+
+
+def test_a_command_on_all_that_a_search_or_an_execution_leaves_touches_nothing_else(desk: Desk) -> None:
+    batch = desk.make(12)
+    eventually(lambda: batch.progress.executions.succeeded == 2)
+    desk.do("cancel_items", batch, selection=everything(text="CLIENT 1"))
+    assert desk.note(batch)["text"] == (
+        "2 scheduled executions cancelled. 1 scheduled execution left as it was: 1 because it was already triggered."
+    )
+    assert [row["key"] for row in desk.rows(batch, filter={"batch": batch.id, "status": "cancelled"})] == [10, 11]
+    desk.do("cancel_items", batch, selection=everything(execution="succeeded"))
+    assert desk.note(batch)["text"].startswith("No scheduled execution was cancelled. 2 scheduled executions left")
+    assert batch.progress.pending == 8
+
+
+def test_rows_are_found_by_what_became_of_them_and_by_a_text(desk: Desk) -> None:
+    batch = desk.make(12)
+    eventually(lambda: batch.progress.executions.succeeded == 2)
+
+    def found(**filters: str) -> list[int]:
+        return [row["key"] for row in desk.rows(batch, filter={"batch": batch.id} | filters)]
+
+    assert (found(execution="succeeded"), found(execution="failed")) == ([0, 1], [])
+    assert found(execution="succeeded", status="pending") == []
+    assert found(text="client 1", status="pending") == [10, 11]
+    # The number of a row, and the id of an execution.
+    assert found(text="5") == [3, 5]
+    assert found(text=desk.demo.executions()[0]["id"]) in ([0], [1])
+    with pytest.raises(ConfigError, match="not told by 'lost'"):
+        found(execution="lost")
 
 
 def test_rescheduling_all_keeps_the_pace(desk: Desk) -> None:

@@ -52,7 +52,7 @@ def checked(state: WizardState) -> WizardState:
 
 def test_it_imports_no_widget() -> None:
     code = (
-        "import sys, batchkit.ui.state, batchkit.ui.draft, batchkit.ui.drawing, batchkit.ui.as_python;"
+        "import sys, batchkit.ui.drafts, batchkit.ui.drawing, batchkit.ui.as_python, batchkit.ui.mapping_problems;"
         "print([m for m in ('ipywidgets', 'anywidget', 'IPython') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

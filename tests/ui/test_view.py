@@ -220,6 +220,13 @@ def slip(_details: Mapping[str, Any], _buffers: Sequence[memoryview]) -> None:
     raise ZeroDivisionError("a slip")
 
 
+def test_a_page_that_has_nothing_to_draw_is_told_again(show: Callable[..., Shown], messages: Messages) -> None:
+    shown = show()
+    before = messages.snapshots()
+    shown.view.intend("draw").result(20)
+    assert messages.snapshots() == [*before, {"value": 0}]
+
+
 def test_what_an_intent_raises_is_said_and_answered(show: Callable[..., Shown], messages: Messages) -> None:
     shown = show(refuse=refuse)
     receive(shown.view, "refuse", "q1")

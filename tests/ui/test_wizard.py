@@ -4,82 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from wizard_user import FILER, PERMITS, User, until
 
 import batchkit as bk
 from batchkit.testing import ScriptedTarget
-from batchkit.ui.wizard import Wizard
 
-PERMITS = (
-    b"Client,Address,Permit type,Start date,Reference\n"
-    b"Altmann,Lindenstrasse 4,signage,2026-03-02,A-1\n"
-    b"Brenner,Hafenweg 18,building,2026-03-09,A-2\n"
-    b"Cordes,Am Markt 7,plumbing,2026-03-04,A-3\n"
-    b"Dahl,Ringstrasse 22,electrical,2026-03-11,A-4\n"
-    b"Ehlers,Kellergasse 3,building,2026-04-01,A-5\n"
-)
 WRONG = PERMITS.replace(b"2026-03-09", b"9 March")
-FILER = "Permit filer"
-
-
-class User:
-    """A wizard, and what its user does at the page."""
-
-    def __init__(self, ws: bk.Workspace, *given: Any, **options: Any) -> None:
-        self.ws = ws
-        self.wizard = Wizard(ws, *given, **options)
-        self.view = self.wizard.view
-
-    @property
-    def sees(self) -> dict[str, Any]:
-        return self.view.drawn()
-
-    def do(self, intent: str, *buffers: bytes, **details: Any) -> Any:
-        return self.view.intend(intent, details, *buffers).result(60)
-
-    def settled(self) -> dict[str, Any]:
-        """What is shown once nothing is under way."""
-        until(lambda: not self.wizard._background.running)
-        return self.sees
-
-    def choose(self, name: str) -> dict[str, Any]:
-        agents = self.settled()["agents"]
-        self.do("choose_agent", id=next(one["id"] for one in agents if one["name"] == name))
-        return self.settled()
-
-    def upload(self, content: bytes, name: str = "permits.csv") -> dict[str, Any]:
-        upload = self.do("upload_begin", name=name, size=len(content))["upload"]
-        for offset in range(0, len(content), 100):
-            self.do("upload_chunk", content[offset : offset + 100], upload=upload, offset=offset)
-        self.do("upload_end", upload=upload)
-        return self.settled()
-
-    def column(self, name: str) -> dict[str, Any]:
-        return next(one for one in self.sees["map"]["columns"] if one["column"] == name)
-
-    def confirm(self, **details: Any) -> None:
-        """Start, as it was asked for."""
-        shown = self.sees
-        self.do("start", rows=shown["configure"]["rows"], round=shown["preview"]["round"], **details)
-
-    def batch(self) -> bk.Batch:
-        until(lambda: self.sees["batch"])
-        return self.ws.batch(self.sees["batch"]["card"]["id"])
-
-
-def until(check: Callable[[], Any], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -255,9 +193,12 @@ def test_a_path_on_the_server_and_the_sample(user: User, tmp_path: Path) -> None
     user.do("read_path", path=str(tmp_path / "mine.csv"))
     assert user.settled()["source"]["name"] == "mine.csv"
     user.do("read_path", path=str(tmp_path / "nothing.csv"))
-    assert "There is no file" in user.settled()["unreadable"]
+    shown = user.settled()
+    assert "There is no file" in shown["unreadable"]
+    assert (shown["source"]["name"], shown["table"]["rows"]) == ("mine.csv", 5)
     user.do("sample")
-    assert user.settled()["table"]["rows"] == 10
+    shown = user.settled()
+    assert (shown["unreadable"], shown["table"]["rows"]) == ("", 10)
 
 
 def test_a_frame_given_by_the_notebook(ws: bk.Workspace) -> None:
@@ -291,6 +232,29 @@ def test_a_mapping_is_restored_and_forgotten(user: User) -> None:
     assert not user.settled()["map"]["restored"]
     user.do("remove_file")
     assert not user.upload(PERMITS)["map"]["restored"]
+
+
+def test_an_earlier_batch_of_the_file_is_shown_where_it_is_named(user: User) -> None:
+    user.choose(FILER)
+    user.upload(PERMITS)
+    user.do("configure", batch_interval="3600", max_concurrent="2", name="First")
+    user.confirm()
+    batch = user.batch()
+    user.do("again")
+    shown = user.upload(PERMITS)
+    [earlier] = shown["configure"]["earlier"]
+    assert shown["looked_at"] is None
+    user.do("look_at", batch=earlier["id"])
+    assert user.sees["looked_at"]["card"]["name"] == "First"
+    user.do("pause", batch=batch.id)
+    assert user.sees["looked_at"]["card"]["state"] == "Paused"
+    user.do("look_at", batch="")
+    assert user.sees["looked_at"] is None
+    user.do("look_at", batch=earlier["id"])
+    user.upload(PERMITS.replace(b"Altmann", b"Adler"))
+    assert user.sees["looked_at"] is None
+    with pytest.raises(bk.NotFoundError):
+        user.do("look_at", batch="nothing")
 
 
 def test_the_first_rows_are_tried_before_the_rest(user: User, demo: bk.DemoPlatform) -> None:
@@ -345,7 +309,7 @@ def test_the_scheduled_executions_of_the_new_batch_are_at_hand(user: User) -> No
     ]  # fmt: skip
     user.do("cancel_items", batch=batch.id, selection={"keys": [page["rows"][4]["key"]]})
     until(lambda: not user.sees["jobs"])
-    assert user.sees["notes"][batch.id] == {"kind": "success", "text": "1 scheduled execution cancelled."}
+    assert user.sees["notes"][batch.id]["text"] == "1 scheduled execution cancelled."
     assert batch.progress.cancelled == 1
     assert user.do("item", batch=batch.id, item=page["rows"][4]["key"])["inputs"][0] == ["client", "Ehlers"]
 

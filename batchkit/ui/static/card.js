@@ -41,19 +41,24 @@ function cardOf(view, card, { keeping = true } = {}) {
       h("p", { key: "what", class: "bk-card-what bk-muted" },
         [card.agent, card.source, paceOf(card), card.target, card.id].filter(Boolean).map((text, index) => h("span", { key: index, class: "bk-cut", title: text }, text))),
       progressOf(card),
-      countsOf(card),
+      countsOf(view, card),
       timesOf(card),
+      keeping ? lineageOf(view, card) : null,
       card.reason ? h("p", { key: "reason", class: "bk-card-reason" }, card.reason) : null,
       card.warning ? h("div", { key: "warning", class: "bk-notice bk-warning" },
         h("strong", null, card.state === "Interrupted" ? "Interrupted:" : "Warning:"), h("span", { class: "bk-notice-text" }, card.warning)) : null,
       buttonsOf(view, card, open, keeping),
+      panelOf(view, card),
       // Below the buttons, which stay where they are.
       jobOf(view, card),
       noteOf(view, card),
       open ? executionsOf(view, card) : null));
 }
 
-const paceOf = ({ most, interval }) => (interval ? `${number(most)} every ${interval < 1 ? `${interval} s` : duration(interval)}` : `${number(most)} at a time`);
+function paceOf({ most, interval, limits }) {
+  const pace = interval ? `${number(most)} every ${interval < 1 ? `${interval} s` : duration(interval)}` : `${number(most)} at a time`;
+  return limits.max_in_flight ? `${pace}, at most ${number(Number(limits.max_in_flight))} in flight` : pace;
+}
 
 function progressOf(card) {
   return h("div", { key: "progress", class: "bk-progress" },
@@ -64,10 +69,16 @@ function progressOf(card) {
     h("span", { class: "bk-progress-text" }, card.progress));
 }
 
-function countsOf(card) {
+/** The counts; each leads to the rows it counts. */
+function countsOf(view, card) {
+  const text = ({ words: word, count }) => [h("strong", null, number(count)), ` ${word}`];
+  const leading = (each) => h("button", {
+    class: "bk-count", type: "button", title: "Show these rows", "aria-label": `${number(each.count)} ${each.words}: show these rows of ${card.name}`,
+    onclick: () => showExecutions(view, card.id, { status: each.status, execution: each.execution }),
+  }, text(each));
   const list = (label, counts) => h("div", { key: label, class: "bk-counts" }, h("span", { class: "bk-counts-label" }, label),
-    h("ul", null, counts.map(([word, count, look]) => h("li", { key: word, class: look && count ? "bk-look" : "" },
-      h("strong", null, number(count)), ` ${word}`))));
+    h("ul", null, counts.map((each) => h("li", { key: `${each.status} ${each.execution}`, class: each.look ? "bk-look" : "" },
+      each.count && (each.status || each.execution) ? leading(each) : h("span", null, text(each))))));
   return [list("Rows", card.counts), card.executions.length ? list("Executions", card.executions) : null];
 }
 
@@ -76,6 +87,16 @@ function timesOf(card) {
   return h("p", { key: "times", class: "bk-card-times" }, card.times.map(time), expectedOf(card, time),
     card.runner ? h("span", { key: "runner", class: "bk-time" }, card.runner) : null,
     card.next_group ? time(card.next_group) : null);
+}
+
+/** Whose rows it runs again, and which batches run its rows again. */
+function lineageOf(view, card) {
+  const { parent, reruns } = card.lineage;
+  if (!parent && !reruns.length) return null;
+  const link = ([id, name]) => (id ? h("button", { key: id, class: "bk-link bk-lineage-link", type: "button", title: name, onclick: () => showCard(view, id) }, name) : name);
+  return h("p", { key: "lineage", class: "bk-card-times" },
+    parent ? h("span", { key: "parent", class: "bk-time" }, "Rerun of ", link(parent)) : null,
+    reruns.length ? h("span", { key: "reruns", class: "bk-time" }, "Run again as ", reruns.map((each, index) => [index ? ", " : "", link(each)])) : null);
 }
 
 function expectedOf(card, time) {
@@ -90,6 +111,8 @@ function expectedOf(card, time) {
 
 function jobOf(view, card) {
   const job = view.snapshot.jobs[card.id];
+  const fetching = fetchingOf(view, card.id);
+  if (fetching) return fetching;
   if (Date.now() - (view.local.busy?.get(card.id) ?? Date.now()) > SLOW) {
     return h("p", { key: "slow", role: "status" }, "The kernel has not answered yet. It may be busy with a cell; the command is done as soon as it can be.");
   }
@@ -109,6 +132,7 @@ function noteOf(view, card) {
   // The element stays, so that what comes into it is read aloud.
   return h("div", { key: "note", role: "status" }, note ? h("div", { class: `bk-notice bk-${note.kind}` },
     h("strong", null, `${NOTICE_WORDS[note.kind]}:`), h("span", { class: "bk-notice-text" }, note.text),
+    note.leads_to ? h("button", { class: "bk-link", type: "button", onclick: () => showCard(view, note.leads_to) }, "Show it") : null,
     h("button", {
       class: "bk-icon-button", type: "button", title: "Dismiss", "aria-label": `Dismiss the message on ${card.name}`,
       onclick: () => view.intend("forget", { batch: card.id }),
@@ -133,9 +157,15 @@ function buttonsOf(view, card, open, keeping) {
       key: "executions", "aria-expanded": String(open), "aria-controls": open ? view.id(`executions-${card.id}`) : null,
       label: `${open ? "Hide" : "View"} Scheduled Executions of ${card.name}`, run: () => toggleExecutions(view, card.id),
     }),
-    press(view, "Download results", {
-      label: `Download results of ${card.name}`, off: busy, run: () => send(view, "download", card),
+    card.final ? null : press(view, "Change limits…", {
+      label: `Change limits of ${card.name}`, off: !can("limit"), "aria-expanded": String(isPanelOpen(view, card, "limits")), run: () => togglePanel(view, card, "limits"),
     }),
+    press(view, "Download results…", {
+      label: `Download results of ${card.name}`, off: busy, "aria-expanded": String(isPanelOpen(view, card, "download")), run: () => togglePanel(view, card, "download"),
+    }),
+    keeping && card.commands.includes("rerun") ? press(view, "Run failed rows again…", {
+      label: `Run failed rows of ${card.name} again`, off: busy, run: () => askRerun(view, card),
+    }) : null,
     !keeping ? null : card.archived ? button("Bring back", "unarchive") : button("Archive", "archive", { hidden: !card.final }),
     !keeping ? null : button("Delete…", "delete", { danger: true, hidden: !card.final, run: () => askDelete(view, card) }));
 }

@@ -8,6 +8,7 @@ function dashboard(view) {
   const { snapshot } = view;
   sayDisplayed(view);
   fetchDownloads(view);
+  followCards(view);
   return [
     h("div", { key: "head", class: "bk-row bk-spread bk-dashboard-head" },
       h("h2", { title: snapshot.store }, "Batches"),
@@ -49,7 +50,7 @@ function filtersOf(view) {
       id: view.id("text"), type: "search", autocomplete: "off", value: listed.text, oninput: (event) => {
         const text = event.target.value.trim();
         clearTimeout(view.local.typing);
-        view.local.typing = setTimeout(() => view.intend("list", { text }), 300);
+        view.local.typing = setTimeout(() => view.intend("list", { text, archived: Boolean(listed.archived) }), 300);
       },
     })),
     archived || listed.archived ? h("label", { key: "archived", class: "bk-row bk-archived" },

@@ -10,12 +10,12 @@ function fetchDownloads(view) {
   }
 }
 
-async function fetchDownload(view, { id, name, size }) {
+async function fetchDownload(view, { id, of, name, size }) {
   const pieces = [];
   let offset = 0;
   try {
     while (offset < size) {
-      view.local.fetching = { name, offset, size };
+      view.local.fetching = { of, name, offset, size };
       view.redraw();
       const text = await view.ask("download_piece", { id, offset }, [], { quiet: true, seconds: 120 });
       const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -23,7 +23,7 @@ async function fetchDownload(view, { id, name, size }) {
       pieces.push(bytes);
       offset += bytes.length;
     }
-    saveFile(name, new Blob(pieces, { type: "text/csv" }));
+    saveFile(name, new Blob(pieces, { type: "application/octet-stream" }));
     view.local.fetchFailure = "";
   } catch (error) {
     view.local.fetchFailure = `${name} was not downloaded. ${error.message}`;
@@ -41,12 +41,18 @@ function saveFile(name, blob) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
+/** How far the file is that comes in for a batch, or for none; null: none comes. */
+function fetchingOf(view, batch = "") {
+  const { fetching } = view.local;
+  if (!fetching || fetching.of !== batch) return null;
+  return h("p", { key: "fetching", role: "status" }, `Downloading ${fetching.name}: ${fileSize(fetching.offset)} of ${fileSize(fetching.size)}`);
+}
+
 /** How far the file is that comes in, and what went wrong with the last one. */
 function downloadState(view) {
-  const { fetching, fetchFailure } = view.local;
-  if (fetching) {
-    return h("p", { key: "fetching", role: "status" }, `Downloading ${fetching.name}: ${fileSize(fetching.offset)} of ${fileSize(fetching.size)}`);
-  }
+  const { fetchFailure } = view.local;
+  const fetching = fetchingOf(view);
+  if (fetching) return fetching;
   if (!fetchFailure) return null;
   return h("div", { key: "fetch-failure", class: "bk-notice bk-error", role: "alert" },
     h("strong", null, "Error:"), h("span", { class: "bk-notice-text" }, fetchFailure));

@@ -8,13 +8,26 @@ const STANDING_TONES = { succeeded: "success", failed: "danger", waiting: "warni
 const ITEM_FILTER = [
   ["", "All"], ...Object.entries(ITEM_WORDS), ["refused,in_doubt", "Refused or in doubt"],
 ];
+const EXECUTION_FILTER = [
+  ["", "All"], ["running", "Running"], ["waiting", "Needs a person"], ["succeeded", "Succeeded"], ["failed", "Failed"], ["cancelled", "Cancelled"], ["timed_out", "Timed out"],
+];
 const TABLE = "executions";
 
 /** Show or hide the scheduled executions of a batch; those of one are shown at a time. */
 function toggleExecutions(view, batch) {
-  const open = view.local.open === batch;
+  openExecutions(view, view.local.open === batch ? null : batch, {});
+}
+
+/** Show those of a batch that a filter leaves. */
+function showExecutions(view, batch, filter) {
+  openExecutions(view, batch, filter);
+  view.local.turnTo = batch;
+}
+
+function openExecutions(view, batch, filter) {
   delete view.local[`table:${TABLE}`];
-  view.local.open = open ? null : batch;
+  view.local.open = batch;
+  view.local.filterAtFirst = filter;
   view.local.moving = null;
   view.local.items = new Map();
   view.redraw();
@@ -22,39 +35,80 @@ function toggleExecutions(view, batch) {
 
 function executionsOf(view, card) {
   const busy = Boolean(view.snapshot.jobs[card.id]);
-  return h("div", { key: "executions", id: view.id(`executions-${card.id}`), class: "bk-executions" },
-    executionTools(view, card, busy),
+  // Only what is pending or in doubt can be changed, and neither has an execution.
+  const canChange = Boolean(card.pending || card.in_doubt);
+  const hasActions = canChange && !view.local[`table:${TABLE}`]?.filter.execution;
+  // After it is drawn.
+  if (view.local.turnTo === card.id) queueMicrotask(() => turnTo(view, card));
+  return h("div", {
+    key: "executions", id: view.id(`executions-${card.id}`), class: "bk-executions", tabindex: -1, role: "group", "aria-label": `Scheduled Executions of ${card.name}`,
+  },
+    canChange ? executionTools(view, card, busy) : null,
     view.local.moving ? movingForm(view, card, busy) : null,
     pagedTable(view, {
-      name: TABLE, label: `Scheduled executions of ${card.name}`, pageSize: 50, sort: "row", selectable: true, version: card.version,
-      columns: EXECUTION_COLUMNS, filter: { batch: card.id }, filters: [{ key: "status", label: "Status", options: ITEM_FILTER }],
-      rowLabel: (row) => `row ${number(row.row)}`, rowActions: (row) => rowActions(view, card, row, busy), actionsWidth: 200,
+      name: TABLE, label: `Scheduled executions of ${card.name}`, pageSize: 50, sort: "row", selectable: canChange, version: card.version,
+      columns: EXECUTION_COLUMNS, filter: { batch: card.id }, filters: executionFilters(card), filterAtFirst: view.local.filterAtFirst,
+      rowLabel: (row) => `row ${number(row.row)}`, rowActions: hasActions ? (row) => rowActions(view, card, row, busy) : null, actionsWidth: 190,
       detail: (row) => itemDetails(view, card, row),
-      empty: "This batch has no scheduled executions.", emptyFiltered: "No scheduled execution has this status.",
+      empty: "This batch has no scheduled executions.", emptyFiltered: "No scheduled execution matches the filter.",
     }));
+}
+
+/** After a count was pressed: where the rows it counts are. */
+function turnTo(view, card) {
+  view.local.turnTo = null;
+  const element = view.el.querySelector(`#${view.id(`executions-${card.id}`)}`);
+  element?.focus({ preventScroll: true });
+  element?.scrollIntoView({ block: "nearest" });
+}
+
+function executionFilters(card) {
+  return [
+    { key: "status", label: "Status", options: ITEM_FILTER },
+    { key: "execution", label: "Execution", options: EXECUTION_FILTER },
+    ...(card.searchable ? [{ key: "text", label: "Search", search: true, placeholder: "Input, error or ID" }] : []),
+  ];
 }
 
 const EXECUTION_COLUMNS = [
   { key: "row", label: "Row", sortable: true, width: 64, draw: (row) => h("span", { class: "bk-cell" }, number(row.row)) },
-  { key: "time", label: "Scheduled", sortable: true, width: 165, draw: (row) => timeCell(row) },
-  { key: "status", label: "Status", sortable: true, width: 136, draw: (row) => chip(ITEM_WORDS[row.status] ?? row.status, ITEM_TONES[row.status]) },
-  { key: "execution_status", label: "Execution", width: 140, draw: (row) => (row.execution_status ? chip(words(row.execution_status), STANDING_TONES[row.standing]) : h("span", null, "–")) },
-  { key: "execution", label: "Execution ID", width: 130, draw: (row) => executionLink(row) },
-  { key: "error", label: "Error", width: 160, grow: true },
+  { key: "time", label: "Scheduled", sortable: true, width: 118, draw: (row) => timeCell(row) },
+  { key: "status", label: "Status", sortable: true, width: 118, draw: (row) => chip(ITEM_WORDS[row.status] ?? row.status, ITEM_TONES[row.status]) },
+  { key: "execution", label: "Execution", width: 156, draw: (row) => executionCell(row) },
+  { key: "error", label: "Error or reason", width: 178, grow: true, lines: true, text: (row) => reasonOf(row) },
 ];
 
 /** "awaiting_confirmation" as "Awaiting confirmation" */
 const words = (text) => text.charAt(0).toUpperCase() + text.slice(1).replaceAll("_", " ");
 
-const chip = (text, tone) => h("span", { class: `bk-chip${tone ? ` bk-${tone}` : ""}`, title: text }, text);
+const chip = (text, tone, title = text) => h("span", { class: `bk-chip${tone ? ` bk-${tone}` : ""}`, title }, text);
 
 function timeCell(row) {
   const title = `${exactTime(row.time)}${row.by_hand ? ", set by hand" : ""}`;
-  return h("time", { class: "bk-cell", datetime: row.time, title }, `${shortTime(row.time)}${row.by_hand ? " (set)" : ""}`);
+  return h("time", { class: "bk-cell bk-cell-wrapped", datetime: row.time, title }, `${shortTime(row.time)}${row.by_hand ? " (set)" : ""}`);
 }
 
-function executionLink(row) {
+/** What the execution does, and its id below, which leads to the platform's own page where it has one. */
+function executionCell(row) {
   if (!row.execution) return h("span", null, "–");
+  const status = `${words(row.execution_status)}${row.standing === "failed" && row.execution_status === "completed" ? ", failed" : ""}`;
+  return [
+    h("div", { key: "status" }, row.standing === "waiting" ? chip("Needs a person", "warning", status) : chip(status, STANDING_TONES[row.standing])),
+    row.timed_out ? h("div", { key: "late", class: "bk-small-text" }, "Timed out") : null,
+    h("div", { key: "id", class: "bk-small-text" }, executionLink(row)),
+  ];
+}
+
+/** What it waits for, and what went wrong with it, as one text. */
+function reasonOf(row) {
+  const { waits, error } = row;
+  const parts = [waitingText(waits), error && !waits?.before.includes(error) ? error : ""];
+  return parts.filter(Boolean).join(" ") || "–";
+}
+
+const waitingText = (waits) => (waits ? `${waits.before}${waits.at ? ` ${shortTime(waits.at)}` : ""}${waits.after}` : "");
+
+function executionLink(row) {
   if (!row.url) return h("span", { class: "bk-cell", title: row.execution }, row.execution);
   return h("a", { class: "bk-cell", href: row.url, target: "_blank", rel: "noopener noreferrer", title: row.execution, "aria-label": `Open execution ${row.execution} of row ${row.row}` }, row.execution);
 }
@@ -164,7 +218,7 @@ function movingForm(view, card, busy) {
 /** What is sent for a row, what came back, and its history: asked for when it is opened, and when the row changes. */
 function itemDetails(view, card, row) {
   const items = (view.local.items ??= new Map());
-  const state = `${row.status} ${row.execution_status} ${row.time}`;
+  const state = `${row.status} ${row.execution_status} ${row.time} ${waitingText(row.waits)}`;
   const known = items.get(row.key);
   if (known?.state !== state) {
     const next = { state, details: known?.details ?? null, error: "" };
@@ -178,6 +232,7 @@ function itemDetails(view, card, row) {
   if (!details) return h("p", null, "Loading…");
   const line = details.line == null ? "" : ` (line ${number(details.line)} of the file)`;
   return h("div", { class: "bk-item" },
+    details.waits ? h("section", null, h("h4", null, "Why it waits"), h("p", null, waitingText(details.waits))) : null,
     pairsOf(`Inputs of row ${number(row.row)}${line}`, details.inputs, "No inputs."),
     details.metadata.length ? pairsOf("Metadata", details.metadata) : null,
     details.profile ? pairsOf("Agent profile", [["Named in the row", details.profile]]) : null,

@@ -5,6 +5,20 @@ const DOUBT = 3000;
 /** milliseconds after which nobody seems to be there */
 const SILENCE = 3000;
 let shown = 0;
+/** What is drawn; the script is loaded once for each model. */
+let drawn = null;
+
+/** What there is to draw; null: nothing is known yet. It is taken out of the model, so that a notebook saved with the
+ *  state of its widgets does not hold the rows of a file. */
+function takeDrawn(model) {
+  const given = model.get("snapshot");
+  if (given && Object.keys(given).length) {
+    drawn = given;
+    // Silent: nobody has changed anything, and nothing goes back.
+    model.set("snapshot", {}, { silent: true });
+  }
+  return drawn;
+}
 
 /** Show a view in `el`. `content(view)` returns its elements, from `view.snapshot` and what it keeps in `view.local`.
  *  Returns what ends it. */
@@ -23,7 +37,7 @@ function show(model, el, content) {
     /** of this place in the page alone: open menus, filters, what is typed */
     local: {},
     get snapshot() {
-      return model.get("snapshot");
+      return takeDrawn(model);
     },
     /** An id of the page, for labels and descriptions: a view may be shown twice. */
     id: (name) => `${place}-${name}`,
@@ -56,7 +70,8 @@ function show(model, el, content) {
         redrawNow();
       });
     },
-    /** Ask before what cannot be undone: { title, text: line or lines, action, danger?, back?, go }. Calls `go` if confirmed. */
+    /** Ask before what cannot be undone: { title, text: line or lines, action, danger?, back?, off?, go }.
+     *  Calls `go` if confirmed. text, action and off may be functions of no argument; a line may be an element. */
     confirm(question) {
       asked += 1;
       view.local.question = { ...question, key: `question-${asked}` };
@@ -81,7 +96,7 @@ function show(model, el, content) {
       h("div", { key: "notices", class: "bk-notices", role: "status", "aria-live": "polite" },
         view.local.silent ? silence() : null,
         model.get("notices").map((notice) => noticeOf(view, notice))),
-      ...content(view),
+      ...(view.snapshot ? content(view) : [h("p", { key: "nothing" }, "This is shown by its kernel: run the cell.")]),
       view.local.question ? dialogOf(view) : null,
     ].flat(Infinity).filter((child) => child != null && typeof child !== "boolean"));
     if (around.length && !around[0].isConnected) focusNear(around.find((each) => each.isConnected));
@@ -114,7 +129,11 @@ function show(model, el, content) {
   }
 
   const redraw = () => view.redraw();
-  model.on("change:snapshot", redraw);
+  const take = () => {
+    takeDrawn(model);
+    redraw();
+  };
+  model.on("change:snapshot", take);
   model.on("change:notices", redraw);
   model.on("msg:custom", receive);
   // Times such as "3 minutes ago" go on, and what was typed is drawn as it was understood.
@@ -126,13 +145,14 @@ function show(model, el, content) {
   redrawNow();
 
   greet();
+  if (!drawn) view.intend("draw");
 
   return () => {
     ended = true;
     clearInterval(clock);
     for (const { timer } of waiting.values()) clearTimeout(timer);
     cancelAnimationFrame(drawing);
-    model.off("change:snapshot", redraw);
+    model.off("change:snapshot", take);
     model.off("change:notices", redraw);
     model.off("msg:custom", receive);
     root.remove();
@@ -174,7 +194,8 @@ function silence() {
 }
 
 function dialogOf(view) {
-  const { title, text, action, danger, go, back = "Back", key } = view.local.question;
+  const { title, text, action, danger, off, go, back = "Back", key } = view.local.question;
+  const now = (value) => (typeof value === "function" ? value() : value);
   const gone = () => {
     if (view.local.question?.key === key) view.local.question = null;
     view.redraw();
@@ -186,14 +207,15 @@ function dialogOf(view) {
     ref: (element) => queueMicrotask(() => element.isConnected && !element.open && element.showModal()),
   },
     h("h3", { id: view.id("question-title") }, title),
-    h("div", { id: view.id("question-text") }, [text].flat().map((line) => h("p", null, line))),
+    h("div", { id: view.id("question-text") }, [now(text)].flat().map((line) => (typeof line === "string" ? h("p", null, line) : line))),
     h("div", { class: "bk-buttons bk-dialog-buttons" },
       h("button", { class: "bk-button", type: "button", autofocus: true, onclick: close }, back),
       h("button", {
-        class: `bk-button ${danger ? "bk-danger" : "bk-primary"}`, type: "button",
+        class: `bk-button ${danger ? "bk-danger" : "bk-primary"}`, type: "button", "aria-disabled": now(off) ? "true" : "false",
         onclick: (event) => {
+          if (now(off)) return;
           close(event);
           go();
         },
-      }, action)));
+      }, now(action))));
 }

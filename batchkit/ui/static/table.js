@@ -8,9 +8,11 @@ const COLUMN_WIDTH = 140;
 
 /** A paged table. Its rows are objects with a `key` and a value for each column's key.
  *  name: of the table in Python. label: what it holds, for those who cannot see it.
- *  columns: [{ key, label, sortable?, width? (pixels at the least), grow?, draw?(row) }]; without draw, the value as text.
+ *  columns: [{ key, label, sortable?, width? (pixels at the least), grow?, draw?(row), text?(row), lines? }]; without
+ *  draw, the text or else the value as text, on one line or, with `lines`, on two; what is longer can be opened.
  *  pageSize; sort and descending: the order at first; selectable: with checkboxes; version: asks again when it differs.
- *  filters: [{ key, label, options: [[value, label], …] }] or [{ key, label, search: true }]; filter: further fixed values.
+ *  filters: [{ key, label, options: [[value, label], …] }] or [{ key, label, search: true, placeholder? }]; filter: further
+ *  fixed values; filterAtFirst: values of the filters that are set at first.
  *  rowLabel(row): names a row in labels. rowActions(row): [{ label, run, danger?, disabled? }].
  *  detail(row): what opens below a row. empty, emptyFiltered: what is said when there is no row. */
 function pagedTable(view, options) {
@@ -59,8 +61,8 @@ function refreshTable(view, name) {
 function tableState(view, options) {
   const name = `table:${options.name}`;
   view.local[name] ??= {
-    name: options.name, offset: 0, sort: options.sort ?? null, descending: Boolean(options.descending), filter: {},
-    page: null, error: "", wanted: null, version: undefined, number: 0, asking: 0, askedAt: 0, turning: false, said: "", height: 0,
+    name: options.name, offset: 0, sort: options.sort ?? null, descending: Boolean(options.descending), filter: { ...options.filterAtFirst },
+    page: null, error: "", wanted: null, version: undefined, number: 0, asking: 0, askedAt: 0, took: 0, turning: false, said: "", height: 0,
     selection: { all: false, keys: new Set(), except: new Set() }, open: new Set(), whole: new Set(), last: null,
   };
   return view.local[name];
@@ -81,7 +83,8 @@ function tableAsk(view, table) {
   const turned = wanted !== table.wanted;
   if (!turned) {
     if (table.options.version === table.version || table.error) return;
-    const wait = table.askedAt + TABLE_PAUSE - Date.now();
+    // What takes long to find is asked for less often.
+    const wait = table.askedAt + Math.max(TABLE_PAUSE, 5 * table.took) - Date.now();
     if (table.asking || wait > 0) {
       clearTimeout(table.timer);
       table.timer = setTimeout(view.redraw, Math.max(wait, 50));
@@ -110,6 +113,7 @@ function tableArrived(view, table, page, turned) {
   if (table.box && table.page?.rows.length === tableSize(table) && !table.whole.size && !table.open.size) table.height = table.box.offsetHeight;
   const stay = turned && table.page && page.offset !== table.page.offset;
   table.page = page;
+  table.took = Date.now() - table.askedAt;
   table.asking = 0;
   table.turning = false;
   if (page.offset !== table.offset) {
@@ -164,7 +168,7 @@ function tableFilterField(view, table, filter) {
     h("label", { for: id }, filter.label),
     filter.search
       ? h("input", {
-        id, type: "search", value, autocomplete: "off", oninput: (event) => {
+        id, type: "search", value, autocomplete: "off", placeholder: filter.placeholder, oninput: (event) => {
           const typed = event.target.value;
           clearTimeout(table.searching);
           table.searching = setTimeout(() => turn(typed.trim()), SEARCH_PAUSE);
@@ -215,7 +219,7 @@ function tableError(view, table) {
 
 // The table
 
-const TOGGLE_WIDTH = 44;
+const TOGGLE_WIDTH = 36;
 const tableWidth = (options) =>
   options.columns.reduce((sum, column) => sum + (column.width ?? COLUMN_WIDTH), 0)
   + (options.selectable ? TOGGLE_WIDTH : 0) + (options.detail ? TOGGLE_WIDTH : 0) + (options.rowActions ? options.actionsWidth ?? COLUMN_WIDTH : 0);
@@ -301,20 +305,22 @@ function tableToggle(view, set, key) {
   view.redraw();
 }
 
-/** A value on one line; what does not fit can be opened. */
+/** A value on one line or two; what does not fit can be opened. */
 function tableText(view, table, row, column) {
-  return cutText(view, row[column.key], {
-    fits: Math.floor((column.width ?? COLUMN_WIDTH) / 8), whole: table.whole, key: `${row.key} ${column.key}`, label: column.label,
+  return cutText(view, column.text ? column.text(row) : row[column.key], {
+    fits: Math.floor(((column.lines ? 2 : 1) * (column.width ?? COLUMN_WIDTH)) / 8), lines: column.lines,
+    whole: table.whole, key: `${row.key} ${column.key}`, label: column.label,
   });
 }
 
-/** Text cut to one line, with the whole in reach: by pointing at it, and by a press. `whole` is a set of what is open. */
-function cutText(view, value, { fits, whole, key, label }) {
+/** Text cut to one line or, with `lines`, two; the whole is in reach by pointing at it, and by a press. `whole` is a set of what is open. */
+function cutText(view, value, { fits, whole, key, label, lines }) {
   const text = value == null ? "" : String(value);
-  if (text.length <= fits && !text.includes("\n")) return h("span", { class: "bk-cell" }, text);
+  const shape = lines ? "bk-cell bk-cell-lines" : "bk-cell";
+  if (text.length <= fits && !text.includes("\n")) return h("span", { class: shape }, text);
   const open = whole.has(key);
   return h("button", {
-    class: `bk-cell bk-cell-more${open ? " bk-open" : ""}`, type: "button", title: open ? "Show less" : text, "aria-expanded": String(open),
+    class: `${shape} bk-cell-more${open ? " bk-open" : ""}`, type: "button", title: open ? "Show less" : text, "aria-expanded": String(open),
     "aria-label": `${label}: ${text}`, onclick: () => tableToggle(view, whole, key),
   }, text);
 }

@@ -7,13 +7,17 @@ const SIGN = 4000;
 function wizard(view) {
   const { snapshot } = view;
   fetchDownloads(view);
-  if (snapshot.batch) {
+  if (!view.local.zoneSaid) {
+    view.local.zoneSaid = true;
+    view.intend("seen_from", { zone: userZone() });
+  }
+  if (snapshot.batch || snapshot.looked_at) {
     if (!document.hidden && Date.now() - (view.local.signAt ?? 0) > SIGN) {
       view.local.signAt = Date.now();
       view.intend("seen");
     }
-    return [demoBanner(snapshot), ...batchPage(view)];
   }
+  if (snapshot.batch) return [demoBanner(snapshot), ...batchPage(view)];
   return [
     demoBanner(snapshot),
     agentChooser(view),

@@ -11,19 +11,32 @@ function configureStep(view) {
         numberField(view, configure, "max_concurrent", "Max Concurrent", "executions triggered per batch interval", { min: 1, step: 1 }),
         numberField(view, configure, "batch_interval", "Batch Interval", "seconds between two groups", { min: 0, step: "any" }),
         outlookOf(view, configure))),
+    moreOptions(view, configure),
     startButtons(view, configure),
   ];
 }
 
 function earlierOf(view, { earlier }) {
   if (!earlier.length) return null;
+  const { dashboard, looked_at: looked } = view.snapshot;
   const [first, ...rest] = earlier;
-  const line = (one) => [h("strong", null, one.name), ", ", h("time", { datetime: one.at, title: exactTime(one.at) }, relativeTime(one.at)), `: ${one.status}, ${one.progress} `, h("span", { class: "bk-muted" }, `(${one.id})`)];
-  return h("section", { key: "earlier", class: "bk-notice bk-warning bk-block", "aria-labelledby": view.id("earlier") },
-    h("h3", { id: view.id("earlier"), class: "bk-minor" }, "This file already ran for this agent"),
-    h("p", null, line(first), ". Starting it again runs the same rows once more."),
-    rest.length ? h("details", null, h("summary", null, `${counted(rest.length, "earlier batch", "earlier batches")} of this file`),
-      h("ul", { class: "bk-list" }, rest.map((one) => h("li", { key: one.id }, line(one))))) : null);
+  const line = (one) => {
+    const open = looked?.card.id === one.id;
+    return [h("strong", null, one.name), ", ", h("time", { datetime: one.at, title: exactTime(one.at) }, relativeTime(one.at)), `: ${one.status}, ${one.progress}. `,
+      h("button", { class: "bk-link", type: "button", "aria-expanded": String(open), "aria-label": `${open ? "Hide" : "Show"} batch ${one.name}`,
+        onclick: () => view.intend("look_at", { batch: open ? "" : one.id }) }, open ? "Hide it" : "Show it")];
+  };
+  return [
+    h("section", { key: "earlier", class: "bk-notice bk-warning bk-block", "aria-labelledby": view.id("earlier") },
+      h("h3", { id: view.id("earlier"), class: "bk-minor" }, "This file already ran for this agent"),
+      h("p", null, line(first)),
+      rest.length ? h("details", null, h("summary", null, `and in ${counted(rest.length, "earlier batch", "earlier batches")}`),
+        h("ul", { class: "bk-list" }, rest.map((one) => h("li", { key: one.id }, line(one))))) : null,
+      h("p", null, "Starting it again runs the same rows once more.",
+        dashboard ? [" All batches: ", h("a", { href: dashboard, target: "_blank", rel: "noopener" }, "open the dashboard"), "."] : null)),
+    looked ? h("ul", { key: "looked-at", class: "bk-cards", "aria-label": "The earlier batch" }, cardOf(view, looked.card, { keeping: false })) : null,
+    looked ? downloadState(view) : null,
+  ];
 }
 
 /** A control with its label, what helps, and what is wrong, tied together. */
@@ -101,29 +114,43 @@ function nextHour() {
 // What follows
 
 function outlookOf(view, configure) {
-  const { outlook, rows, later } = configure;
+  const { outlook } = configure;
   const words = outlook ? outlookWords(configure) : ["Correct what is marked to see what follows."];
   return h("section", { key: "outlook", class: "bk-panel bk-outlook", "aria-labelledby": view.id("outlook") },
     h("h3", { id: view.id("outlook"), class: "bk-minor" }, "What follows from this"),
     h("div", { role: "status" }, words.map((text, index) => h("p", { key: index }, text))),
-    outlook ? staggerPicture(view, outlook, rows, later) : null);
+    outlook ? staggerPicture(outlook, Number(configure.batch_interval)) : null);
 }
 
-function outlookWords({ outlook, rows, later, start_at: startAt, batch_interval: interval, max_concurrent: most }) {
-  const start = later && new Date(startAt) > Date.now() ? `on ${shortTime(startAt)}` : "at once";
-  if (Number(interval) === 0) return [`${counted(rows, "execution")}, beginning ${start}, at most ${number(most)} unanswered at a time. How long it takes is up to the platform.`];
-  if (outlook.groups === 1) return [`${counted(rows, "execution")} in one group, ${start}.`];
-  const last = later ? outlook.last_at : new Date(Date.now() + 1000 * outlook.seconds).toISOString();
+function outlookWords(configure) {
+  const { outlook, rows, later, start_at: startAt, batch_interval: interval, max_concurrent: most, options } = configure;
+  const begun = later && new Date(startAt) > Date.now() ? atTime(startAt) : "at once";
+  const start = outlook.waits ? `when the working hours begin, ${atTime(outlook.first_at)}` : begun;
+  const notes = [
+    options.max_in_flight ? `It may take longer: at most ${number(options.max_in_flight)} are unfinished at a time.` : "",
+    configure.has_times ? "Rows with a time of their own may start later than that." : "",
+  ].filter(Boolean);
+  if (Number(interval) === 0) {
+    const paced = `${counted(rows, "execution")}, beginning ${start}, at most ${number(most)} unanswered at a time.`;
+    return [`${paced} How long it takes is up to the platform.`, options.hours ? "Nothing is sent outside the working hours." : "", ...notes].filter(Boolean);
+  }
+  if (outlook.groups === 1) return [`${counted(rows, "execution")} in one group, ${start}.`, ...notes];
+  const fixed = later || options.hours;
+  const last = fixed ? outlook.last_at : new Date(Date.now() + 1000 * outlook.seconds).toISOString();
   return [
     `${counted(rows, "execution")} in ${counted(outlook.groups, "group")} of ${Number(most) === 1 ? "one" : `up to ${number(most)}`}, the first ${start}.`,
-    `The last group starts ${later ? "on" : "about"} ${shortTime(last)}, ${duration(outlook.seconds)} after the first.`,
+    `The last group starts ${fixed ? atTime(last) : `about ${shortTime(last)}`}, ${duration(outlook.seconds)} after the first${options.hours ? ", working hours included" : ""}.`,
+    ...notes,
   ];
 }
 
+/** "at 14:00:00", "on 2 Mar 2026, 14:00:00" */
+const atTime = (iso) => `${new Date(iso).toDateString() === new Date().toDateString() ? "at" : "on"} ${shortTime(iso)}`;
+
 const PICTURE = { width: 320, height: 72, left: 4, base: 52 };
 
-/** Each group is a bar at its time, as high as it has rows. */
-function staggerPicture(view, outlook, rows) {
+/** Each group is a bar, as high as it has rows; between two that wait for the next working hours is a line. */
+function staggerPicture(outlook, interval) {
   const { bars, left_out: leftOut, seconds, groups } = outlook;
   if (groups < 2 || !seconds) return null;
   const { width, height, left, base } = PICTURE;
@@ -137,6 +164,8 @@ function staggerPicture(view, outlook, rows) {
     bars.map(([after, count], index) => h("rect", {
       key: index, x: place(index) + pitch * 0.12, width: Math.max(1, Math.min(28, pitch * 0.76)), y: base - (44 * count) / most, height: (44 * count) / most,
     }, h("title", null, `${counted(count, "row")} after ${duration(after)}`))),
+    bars.map(([after], index) => index && after - bars[index - 1][0] > 1.5 * interval && !(leftOut && index === bars.length - 1)
+      ? h("line", { key: `night-${index}`, x1: place(index), x2: place(index), y1: 4, y2: base, class: "bk-night" }) : null),
     leftOut ? h("text", { x: place(bars.length - 1) - pitch, y: base - 6, "text-anchor": "middle" }, "…") : null,
     h("text", { x: left, y: height - 4 }, "start"),
     h("text", { x: width - left, y: height - 4, "text-anchor": "end" }, `+ ${duration(seconds)}`));
@@ -179,9 +208,12 @@ function startButtons(view, configure) {
 function confirmation(view, configure, tried, dropped) {
   const { snapshot } = view;
   const where = `${snapshot.agent.name}${snapshot.agent.version == null ? "" : `, version ${snapshot.agent.version}`}, on ${snapshot.platform}`;
+  const hours = configure.options.hours ? [`They are sent in working hours only: ${hoursWords(configure.options)}.`] : [];
   const left = dropped ? [`${counted(dropped, "invalid row")} ${dropped === 1 ? "is" : "are"} left out.`] : [];
   const again = configure.earlier.length ? ["This file already ran for this agent; its rows run once more."] : [];
-  if (tried) return [`${counted(tried, "execution")} will be triggered now: ${where}.`, `The other ${counted(configure.rows - tried, "row")} wait until you go on.`, ...left, ...again];
-  const when = configure.later && new Date(configure.start_at) > Date.now() ? `from ${exactTime(configure.start_at)} on` : "from now on";
-  return [`${counted(configure.rows, "execution")} will be triggered ${when}: ${where}.`, ...left, ...again];
+  const { later, outlook, start_at: startAt } = configure;
+  const opening = outlook?.waits ? `when the working hours begin, ${atTime(outlook.first_at)}` : "";
+  if (tried) return [`${counted(tried, "execution")} will be triggered ${opening || "now"}: ${where}.`, `The other ${counted(configure.rows - tried, "row")} wait until you go on.`, ...hours, ...left, ...again];
+  const when = opening || (later && new Date(startAt) > Date.now() ? `from ${exactTime(startAt)} on` : "from now on");
+  return [`${counted(configure.rows, "execution")} will be triggered ${when}: ${where}.`, ...hours, ...left, ...again];
 }

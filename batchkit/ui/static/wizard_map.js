@@ -1,6 +1,6 @@
 // The second step: one line a column.
 
-const KINDS = [["input", "Input Variable"], ["profile", "Agent Profile Name"], ["metadata", "Metadata"], ["skip", "Skip"]];
+const KINDS = [["input", "Input Variable"], ["profile", "Agent Profile Name"], ["metadata", "Metadata"], ["not_before", "Not Before Time"], ["skip", "Skip"]];
 
 function mapStep(view) {
   const { map } = view.snapshot;
@@ -84,9 +84,24 @@ function columnLine(view, map, each) {
         type: "text", "aria-label": `Metadata name of ${each.column}`, placeholder: "Name of the metadata", value: each.name, maxlength: 200, ...described,
         oninput: (event) => typed(view, key, () => set("metadata", event.target.value)),
       }) : null,
+      each.kind === "not_before" ? timezoneOf(view, each, map, described) : null,
       each.near ? h("div", { class: "bk-near" }, h("span", null, each.near.reason),
         h("button", { class: "bk-link", type: "button", onclick: () => view.intend("accept_suggestion", { column: each.column }) }, `Map ${each.column} to ${each.near.field}`)) : null,
       wrong ? h("div", { id: error, class: "bk-error-text" }, each.problems.map((text) => h("div", { key: text }, text))) : null));
+}
+
+/** In which zone a row's own times are meant. */
+function timezoneOf(view, each, map, described) {
+  const hint = view.id(`zone-hint-${each.column}`);
+  const notes = [hint, described["aria-describedby"]].filter(Boolean).join(" ");
+  return [
+    zoneInput(view, {
+      "aria-label": `Time zone of ${each.column}`, value: map.timezone, ...described, "aria-describedby": notes,
+      oninput: (event) => typed(view, "timezone", () => view.intend("set_timezone", { zone: event.target.value })),
+    }),
+    h("span", { key: "hint", id: hint, class: "bk-muted bk-hint" },
+      "A row is not sent before its time, like 2026-03-01T09:00; one without a time goes by its turn. Times without an offset are meant in this zone."),
+  ];
 }
 
 /** What the field is at first, once its type is chosen. */

@@ -82,6 +82,7 @@ function markOf(row) {
 }
 
 function cellOf(cell) {
+  if (cell.time) return h("time", { datetime: cell.time, title: `${exactTime(cell.time)}; in the file: ${cell.text}` }, shortTime(cell.time));
   if (cell.sent) return h("span", null, cell.text);
   return h("span", { class: "bk-muted", title: "Not sent: the cell is empty" }, "–", h("span", { class: "bk-sr" }, " not sent"));
 }

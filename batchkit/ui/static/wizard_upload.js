@@ -10,6 +10,7 @@ function uploadStep(view) {
   const { snapshot } = view;
   const { source, table } = snapshot;
   return [
+    leftOf(view, snapshot),
     dropZone(view, { accept: ".csv,.tsv,.txt,text/csv,text/plain" }),
     otherSources(view),
     workOf(snapshot.working.read, "reading"),
@@ -18,12 +19,32 @@ function uploadStep(view) {
     source ? h("section", { key: "file", class: "bk-panel", "aria-labelledby": view.id("file-title") },
       h("div", { class: "bk-row bk-spread" },
         h("h3", { id: view.id("file-title"), class: "bk-cut", title: source.path || source.name }, source.name),
-        h("button", { class: "bk-button", type: "button", onclick: () => view.intend("remove_file") }, "Remove this file")),
+        h("button", { class: "bk-button", type: "button", onclick: () => view.intend("remove_file") }, source.kind === "frame" ? "Remove this table" : "Remove this file")),
       table ? factsOf(table) : null,
       source.kind === "frame" ? null : dialectOf(view, source, table),
       table ? problemsOf(view, table) : null,
       table ? firstRows(view, table) : null) : nothingYet(snapshot),
+    snapshot.not_kept ? h("p", { key: "not-kept", class: "bk-muted bk-hint" }, snapshot.not_kept) : null,
   ];
+}
+
+/** What was begun before and not finished: after the page was loaded anew, or the day after. */
+function leftOf(view, { left, working, steps }) {
+  if (!left.length || working.read) return null;
+  return h("section", { key: "left", class: "bk-panel bk-left", "aria-labelledby": view.id("left") },
+    h("h3", { id: view.id("left"), class: "bk-minor" }, "Not finished yet"),
+    h("ul", null, left.map((one) => h("li", { key: one.id, class: "bk-row" },
+      h("div", { class: "bk-left-what" },
+        h("strong", { class: "bk-cut", title: one.name }, one.name),
+        h("span", { class: "bk-muted bk-hint" }, [counted(one.rows, "row"), one.agent, steps.find((step) => step.key === one.step).label].filter(Boolean).join(" · "), " · ",
+          h("time", { datetime: one.at, title: exactTime(one.at) }, relativeTime(one.at)))),
+      h("div", { class: "bk-buttons" },
+        press(view, "Go on", { key: "on", label: `Go on with ${one.name}, ${relativeTime(one.at)}`, run: () => view.intend("go_on", { id: one.id }) }),
+        press(view, "Discard…", { key: "discard", label: `Discard ${one.name}, ${relativeTime(one.at)}`, run: () => view.confirm({
+          title: `Discard ${one.name}?`, action: "Discard it", danger: true,
+          text: ["What was uploaded, mapped and configured is removed. The file on your own disk stays."],
+          go: () => view.intend("discard_draft", { id: one.id }),
+        }) }))))));
 }
 
 function nothingYet({ working }) {
