@@ -12,6 +12,8 @@ __all__ = ["Gate"]
 
 #: a group is claimed this long before it is due, so that it leaves on time; requests never leave early
 _LEAD_SECONDS = 0.2
+#: clocks that agree to that agree
+_SAME = timedelta(milliseconds=10)
 
 
 class Gate:
@@ -59,6 +61,15 @@ class Gate:
         """A request leaves: the next group stays one interval from it, whatever the wall clock does."""
         if batch.pace.batch_interval > 0:
             self._sent_at = max(self._sent_at, self._clock.boot()[1])
+
+    def unknown(self, batch: BatchRecord) -> datetime | None:
+        """Before when no group may start, where the last one left later than the store knows; None: it knows."""
+        interval = batch.pace.batch_interval
+        if interval <= 0 or self._sent_at == float("-inf"):
+            return None
+        since = self._clock.boot()[1] - self._sent_at
+        until = self._clock.now() + timedelta(seconds=interval - since) - TOLERANCE
+        return None if batch.gate_at is not None and until <= batch.gate_at + _SAME else until
 
     def keep_quiet(self, until: float) -> None:
         """The target wants nothing to be sent before so many seconds since boot."""

@@ -200,7 +200,7 @@ class Runner:
         pause, self._pause = self._pause, ""
         limit = self._claimable()
         news, self._quiet_is_news = self._quiet_is_news, False
-        until, gate = self._slot() if limit else (None, self._gate.quiet_until_time() if news else None)
+        until, gate = self._slot() if limit else (None, self._gate_news(quiet=news))
         try:
             tick = await self._store.tick(
                 self._lease,
@@ -220,6 +220,12 @@ class Runner:
             self._unsure = bool(limit)
             raise
         return tick
+
+    def _gate_news(self, *, quiet: bool) -> datetime | None:
+        """Before when no group may start, where the store does not know yet; quiet: what the target asked for is."""
+        late = None if self._batch is None else self._gate.unknown(self._batch)
+        asked = self._gate.quiet_until_time() if quiet else None
+        return max((moment for moment in (late, asked) if moment is not None), default=None)
 
     def _news(self) -> str | None:
         """What the batch is to say it waits for; None: what it says already."""
@@ -387,8 +393,9 @@ class Runner:
         self._settler.stop()
         await self._sender.finish()
         try:
-            if self._sender.outbox:
-                await self._store.tick(self._lease, outcomes=self._sender.outbox)
+            gate = self._gate_news(quiet=self._quiet_is_news)
+            if self._sender.outbox or gate is not None:
+                await self._store.tick(self._lease, outcomes=self._sender.outbox, gate=gate)
             await self._store.release(self._lease)
             tell(self.batch_id, "released", owner=self._lease.owner, epoch=self._lease.epoch)
         except StoreError as error:

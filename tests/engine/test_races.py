@@ -36,6 +36,18 @@ class Gated(SqlStore):
         return tick
 
 
+class Slow(SqlStore):
+    """A store that takes its time to say what it has claimed."""
+
+    seconds = 0.0
+
+    async def tick(self, lease: Lease, **more: Any) -> Tick:
+        tick = await super().tick(lease, **more)
+        if tick.claimed:
+            self._clock.sleep(self.seconds)
+        return tick
+
+
 class LosesAcknowledgements(SqlStore):
     """A store that says it failed although it had committed, as after an error of fsync."""
 
@@ -99,6 +111,30 @@ def test_what_was_claimed_during_a_wait_is_not_sent_when_another_answer_comes(be
             await b.clock.advance(2)
             await b.reaches(batch_id, lambda r: len(target.waiting) > 4)
             target.give_up()
+
+    asyncio.run(scenario())
+
+
+def test_a_group_that_left_late_keeps_the_next_one_back_in_another_process_too(bench, tmp_path) -> None:
+    async def scenario() -> None:
+        async with bench() as b:
+            store = b.store = b.engine._store = Slow(tmp_path / "slow.sqlite", b.clock)
+            batch_id = await b.batch(30, max_concurrent=4, batch_interval=60)
+            await b.reaches(batch_id, lambda r: r.progress.triggered == 4)
+            store.seconds = 0.8
+            await b.clock.advance(60.1)
+            await b.reaches(batch_id, lambda r: r.progress.triggered == 8)
+            store.seconds = 0.0
+            left = b.clock.boot()[1]
+            await b.engine._close()
+            other = KernelEngine(store=store, target=b.target, clock=b.clock, poll_seconds=5)
+            assert await other.attend(batch_id)
+            await b.clock.advance(59.5)
+            assert len(b.target.received) == 8, "more than four within a minute"
+            await b.clock.advance(1)
+            await b.reaches(batch_id, lambda r: r.progress.triggered == 12)
+            assert b.clock.boot()[1] - left >= 59.75
+            await other._close()
 
     asyncio.run(scenario())
 
