@@ -110,9 +110,12 @@ class FaultProxy:
     async def _close(self) -> None:
         if self._listening is not None:
             self._listening.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # A connection that was being accepted has its task a moment later, and a closed one its end.
+        for _ in range(3):
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.sleep(0.05)
 
     async def _refuse(self) -> None:
         """Be gone for a while: nothing listens, and idle connections are closed."""
@@ -139,6 +142,9 @@ class FaultProxy:
         finally:
             self._connections.discard(writer)
             self._tasks.discard(task)
+            if self._listening is not None and not self._listening.is_serving():
+                # Nobody reads what is left to be written.
+                writer.transport.abort()
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
