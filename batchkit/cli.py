@@ -33,8 +33,9 @@ _MAIN_EPILOG = f"""\
 environment:
   BATCHKIT_URL, BATCHKIT_API_KEY   the platform; without them, the demo platform
                                    on this machine
-  BATCHKIT_STORE                   the file that keeps the batches; `run`,
-                                   `demo` and `worker` make it if need be
+  BATCHKIT_STORE                   the file that keeps the batches, or the URL of a
+                                   PostgreSQL database; `run`, `demo` and `worker`
+                                   make file and tables if need be
 
 examples:
   batchkit demo
@@ -377,7 +378,10 @@ def _add_platform(command: argparse.ArgumentParser) -> None:
 
 def _add_store(command: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     command.add_argument(
-        "--store", metavar="FILE", help="the file of batches (default: BATCHKIT_STORE, else in the data folder)"
+        "--store",
+        metavar="STORE",
+        help="the file of batches, or the URL of a PostgreSQL database without its password (default: BATCHKIT_STORE, "
+        "else a file in the data folder)",
     )
 
 

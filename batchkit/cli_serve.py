@@ -12,6 +12,7 @@ from threading import Event, Thread
 from batchkit.cli_run import demo as demo_in_terminal
 from batchkit.cli_watch import opened
 from batchkit.errors import EngineError
+from batchkit.io.address import spelled
 from batchkit.serve import PAGES, Pages
 from batchkit.terminal import SIGNALS, Exit, say, visible, warn
 from batchkit.worker import Worker
@@ -35,7 +36,7 @@ def serve(args: Namespace) -> Exit:
 def _serve(args: Namespace, *, demo: bool = False) -> Exit:
     stop = Event()
     with opened(args.store, demo=demo) as ws:
-        environment = {"BATCHKIT_STORE": ws.store.label, "BATCHKIT_ENGINE": "worker"}
+        environment = {"BATCHKIT_STORE": spelled(ws.store_address), "BATCHKIT_ENGINE": "worker"}
         if demo:
             environment |= dict.fromkeys(_PLATFORM, "")
         say("Starting the pages, which takes a few seconds.")

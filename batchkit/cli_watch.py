@@ -190,7 +190,7 @@ def _why_not(error: BatchError, batch: BatchRecord) -> str:
 
 def _check_exists(store: str | None) -> None:
     named, source = (store, "--store") if store else (os.environ.get("BATCHKIT_STORE"), "BATCHKIT_STORE")
-    if named and not os.path.exists(os.path.expanduser(named)):
+    if named and "://" not in named and not os.path.exists(os.path.expanduser(named)):
         raise NotFoundError(
             f"There is no store {named!r} ({source}). Give the file the batches are kept in; `batchkit run` makes one."
         )

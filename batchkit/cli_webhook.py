@@ -11,8 +11,9 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from batchkit.defaults import store_path
+from batchkit.defaults import store_address
 from batchkit.errors import ConfigError
+from batchkit.io.address import label_of
 from batchkit.terminal import SIGNALS, Exit, say
 from batchkit.webhook import webhook_app
 
@@ -26,13 +27,17 @@ _KEEP_ALIVE = 30
 
 def webhook(args: Namespace) -> Exit:
     """Receive until a signal."""
-    path = store_path(args.store)
-    app = webhook_app(path, args.public_key)
+    store = store_address(args.store)
+    where = label_of(store)
+    app = webhook_app(store, args.public_key)
     logging.getLogger("uvicorn").addHandler(logging.NullHandler())
     with _listener(args.host, args.port) as listener:
         host, port = listener.getsockname()[:2]
         address = f"[{host}]" if ":" in host else host
-        say(f"Webhooks are taken at http://{address}:{port}/ until Ctrl-C, for the batches in {path}.", wrap=False)
+        say(
+            f"Webhooks are taken at http://{address}:{port}/ until Ctrl-C, for the batches in {where}.",
+            wrap=False,
+        )
         if args.host != "127.0.0.1":
             say("It listens beyond this machine: put a server that speaks https in front of it.")
         config = uvicorn.Config(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import getpass
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-import platformdirs
-
 from batchkit.errors import ConfigError
+from batchkit.io.address import Address, address_of, data_folder
 from batchkit.targets.asteroid import AsteroidTarget
 from batchkit.targets.secret import Secret
 from batchkit.targets.standard_webhook import StandardWebhook
@@ -25,21 +23,19 @@ __all__ = [
     "engine_kind",
     "is_configured",
     "shared_demo",
-    "store_path",
+    "store_address",
     "user_name",
 ]
 
 EngineKind = Literal["kernel", "worker"]
 
 
-def data_folder() -> Path:
-    """Where the store and the demo platform's state are, unless told otherwise."""
-    return Path(platformdirs.user_data_dir("batchkit", appauthor=False))
+def store_address(given: str | os.PathLike[str] | None = None) -> Address:
+    """The file or the database of batches: `given`, else BATCHKIT_STORE, else a file in the data folder.
 
-
-def store_path(given: str | os.PathLike[str] | None = None) -> Path:
-    """The file of batches: `given`, else BATCHKIT_STORE, else one in the data folder."""
-    return Path(given or os.environ.get("BATCHKIT_STORE") or data_folder() / "batchkit.sqlite").expanduser()
+    Raises ConfigError for the URL of anything but PostgreSQL.
+    """
+    return address_of(given or os.environ.get("BATCHKIT_STORE") or data_folder() / "batchkit.sqlite")
 
 
 def engine_kind(given: str | None = None) -> EngineKind:

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Lock, Thread, current_thread
 from typing import Any, TypeVar
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 from batchkit.core.notice import Notice
 from batchkit.core.ports import Clock
 from batchkit.errors import StoreError
+from batchkit.io.address import Address
 from batchkit.io.outbox import Outbox
 from batchkit.targets.standard_webhook import StandardWebhook
 
@@ -39,7 +39,7 @@ _PATIENCE = 10.0
 class Notices:
     """Watches one store and tells of its batches. Nothing is done before there is somebody to tell."""
 
-    def __init__(self, store: Path, clock: Clock, *, look: float = _LOOK, first_pause: float = _FIRST_PAUSE) -> None:
+    def __init__(self, store: Address, clock: Clock, *, look: float = _LOOK, first_pause: float = _FIRST_PAUSE) -> None:
         """look: seconds between two looks. first_pause: seconds before the second try of a message."""
         self._store = store
         self._clock = clock

@@ -12,13 +12,13 @@ import asyncio
 import json
 import logging
 import os
-from pathlib import Path
 
 from starlette.types import Receive, Scope, Send
 
 from batchkit.core.heard import Heard, Hearing
 from batchkit.core.ports import Clock
 from batchkit.errors import ConfigError, StoreError
+from batchkit.io.address import Address, address_of
 from batchkit.io.clock import SystemClock
 from batchkit.io.store import SqlStore
 from batchkit.targets.webhook_key import SIGNATURE_HEADER, WebhookKey
@@ -39,8 +39,8 @@ _MOST_AT_ONCE = 200
 _HEADER = SIGNATURE_HEADER.lower().encode()
 
 
-def webhook_app(store: Workspace | str | os.PathLike[str], public_key: str | None = None) -> WebhookReceiver:
-    """An ASGI app that writes the platform's webhooks into the store of a workspace, or the store at a path.
+def webhook_app(store: Workspace | str | os.PathLike[str] | Address, public_key: str | None = None) -> WebhookReceiver:
+    """An ASGI app that writes the platform's webhooks into the store of a workspace, or the store at a path or URL.
 
     public_key: the platform's, Base64 of DER; None means the environment's BATCHKIT_WEBHOOK_KEY. Raises ConfigError.
     """
@@ -48,15 +48,15 @@ def webhook_app(store: Workspace | str | os.PathLike[str], public_key: str | Non
     if not text.strip():
         raise ConfigError(f"Which key signs the webhooks? Set {KEY_VARIABLE}, or pass public_key=.")
     if isinstance(store, Workspace):
-        return WebhookReceiver(Path(store.store.label), WebhookKey(text), store.clock)
-    return WebhookReceiver(Path(store), WebhookKey(text))
+        return WebhookReceiver(store.store_address, WebhookKey(text), store.clock)
+    return WebhookReceiver(address_of(store), WebhookKey(text))
 
 
 class WebhookReceiver:
     """Takes POST requests at any path. It writes through a connection of its own, in whatever process it is served."""
 
     def __init__(
-        self, store: Path, key: WebhookKey, clock: Clock | None = None, *, patience: float = _PATIENCE
+        self, store: Address, key: WebhookKey, clock: Clock | None = None, *, patience: float = _PATIENCE
     ) -> None:
         """patience: seconds a sender has for its body."""
         self._clock = clock or SystemClock()

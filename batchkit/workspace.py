@@ -35,7 +35,7 @@ from batchkit.defaults import (
     engine_kind,
     is_configured,
     shared_demo,
-    store_path,
+    store_address,
     user_name,
 )
 from batchkit.engine.kernel import KernelEngine
@@ -66,7 +66,9 @@ class Workspace:
     """A target, a store and an engine, and the way from a CSV to a running batch.
 
     target: None means the platform named by BATCHKIT_URL and BATCHKIT_API_KEY, or else the demo platform.
-    store: the SQLite file of batches; None means BATCHKIT_STORE, or else one in the user's data folder.
+    store: the SQLite file of batches, or for several machines the URL of a PostgreSQL database (postgresql+psycopg://…);
+    None means BATCHKIT_STORE, or else a file in the user's data folder. A password is better kept out of the URL: the
+    driver also finds it in PGPASSWORD and ~/.pgpass.
     engine: "kernel" runs batches in this process, "worker" leaves them to a `batchkit worker` on the same store; None
     means BATCHKIT_ENGINE, or else "kernel".
     A context manager: leaving it stops what runs here (`close`).
@@ -87,11 +89,13 @@ class Workspace:
         self.has_default_target, self.has_default_store = target is None, store is None
         self._demo = shared_demo() if target is None and not is_configured() else None
         self.target: Target = target or (AsteroidTarget() if self._demo is None else demo_target(self._demo))
-        self._sql_store = SqlStore(store_path(store), used)
+        #: where the batches are: a file's path, or a URL
+        self.store_address = store_address(store)
+        self._sql_store = SqlStore(self.store_address, used)
         self.store: Store = self._sql_store
         self.engine = KernelEngine(store=self.store, target=self.target, clock=used, runs=self.engine_kind == "kernel")
         self.clock = used
-        self._notices = Notices(Path(self.store.label), used)
+        self._notices = Notices(self.store_address, used)
         if (told := address_to_tell()) is not None:
             self._notices.add(told)
         #: who is named in the logs of batches
@@ -329,7 +333,7 @@ class Workspace:
 
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Write a consistent copy of the store to a new file, while batches run. Raises StoreError."""
-        copy_store(Path(self.store.label), Path(path))
+        copy_store(self.store_address, Path(path))
 
     def check_runs_here(self, record: BatchRecord) -> None:
         """Raise ConfigError unless this workspace's target is the one the batch was made for."""

@@ -25,7 +25,7 @@ ARROWS = {
     "joining": {"errors", "core"},
     "rerun": {"errors", "core", "io", "joining"},
     "batch": {"errors", "core", "io", "joining", "rerun"},
-    "defaults": {"errors", "targets"},
+    "defaults": {"errors", "io", "targets"},
     "workspace": {"errors", "core", "io", "targets", "engine", "defaults", "notices", "batch", "ui"},
     "notices": {"errors", "core", "io", "targets"},
     "webhook": {"errors", "core", "io", "targets", "workspace"},
@@ -38,11 +38,11 @@ ARROWS = {
     "cli_rerun": {"errors", "core", "io", "batch", "terminal", "cli_batches", "cli_watch"},
     "cli_run": {"errors", "core", "io", "targets", "workspace", "batch", "terminal", "cli_watch", "cli_batches"},
     "serve": {"errors"},
-    "cli_serve": {"errors", "workspace", "terminal", "cli_run", "cli_watch", "serve", "worker"},
+    "cli_serve": {"errors", "io", "workspace", "terminal", "cli_run", "cli_watch", "serve", "worker"},
     "cli_worker": {"errors", "core", "engine", "targets", "workspace", "terminal", "cli_watch", "worker"},
     "doctor": {"errors", "core", "targets", "workspace"},
     "cli_doctor": {"errors", "terminal", "cli_watch", "doctor"},
-    "cli_webhook": {"errors", "defaults", "terminal", "webhook"},
+    "cli_webhook": {"errors", "io", "defaults", "terminal", "webhook"},
     "__main__": {"cli"},
 }
 #: what thinks must not look around or wait

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from batchkit.errors import StoreError
+from batchkit.io.address import Address, label_of
 
 __all__ = ["copy_store"]
 
@@ -15,11 +17,16 @@ __all__ = ["copy_store"]
 _BUSY_TIMEOUT = 30.0
 
 
-def copy_store(source: Path, to: Path) -> None:
+def copy_store(source: Address, to: Path) -> None:
     """Write a copy of the store `source` to the new file `to` (0600), which is there whole or not at all.
 
     Raises StoreError if `to` exists, or either cannot be used.
     """
+    if not isinstance(source, Path):
+        raise StoreError(
+            f"The store {label_of(source)} is a PostgreSQL database, which has a tool of its own for this: "
+            f"pg_dump --format=custom --file={shlex.quote(str(to))} {shlex.quote(label_of(source))}"
+        )
     if not source.exists():
         raise StoreError(f"There is no store {source} to copy.")
     if to.exists():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, type_coerce, update
+from sqlalchemy import BigInteger, Connection, Row, literal, type_coerce, update
 
 from batchkit.core.lifecycle import ItemStatus
 from batchkit.core.schedule import TOLERANCE
@@ -37,10 +37,11 @@ def realigned(connection: Connection, batch: Row[Any], now: datetime, boot: tupl
     change = change_of_clock(batch, now, boot)
     if change is None:
         return batch
+    by = literal(change // timedelta(microseconds=1), BigInteger)
     connection.execute(
         update(items)
         .where(items.c.batch_id == batch.id, items.c.status == ItemStatus.IN_DOUBT, items.c.settle_at.is_not(None))
-        .values(settle_at=type_coerce(items.c.settle_at, BigInteger) + change // timedelta(microseconds=1))
+        .values(settle_at=type_coerce(items.c.settle_at, BigInteger) + by)
     )
     gate = batch.gate_at
     if gate is not None and gate != batch.start_at:

@@ -18,11 +18,20 @@ from batchkit.io.family import check_again
 from batchkit.io.ledger import log
 from batchkit.io.schema import batches, events, inputs, items, left_out
 from batchkit.io.staggering import due_times
+from batchkit.io.transaction import hold, insert_many
 
 __all__ = ["add_items", "add_left_out", "begin_batch", "delete_unfinished", "publish_batch"]
 
 #: a batch not published after this was left behind by a process that ended
 _ABANDONED = timedelta(hours=12)
+
+
+_THE_OTHERS = (
+    select(batches.c.id)
+    .where(batches.c.ready, batches.c.status.not_in([status for status in BatchStatus if status.final]))
+    .order_by(batches.c.id)
+    .with_for_update()
+)
 
 
 def begin_batch(connection: Connection, batch_id: str, new: NewBatch, now: datetime) -> None:
@@ -77,8 +86,9 @@ def add_items(
     batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
     first: int = batch.total
     earliest = [item.not_before for item in new]
-    connection.execute(
-        insert(items),
+    insert_many(
+        connection,
+        items,
         [
             {
                 "batch_id": batch_id,
@@ -93,8 +103,9 @@ def add_items(
             for position, due in enumerate(due_times(batch, first, earliest), first)
         ],
     )
-    connection.execute(
-        insert(inputs),
+    insert_many(
+        connection,
+        inputs,
         [
             {
                 "batch_id": batch_id,
@@ -117,8 +128,9 @@ def add_left_out(
     connection: Connection, batch_id: str, rows: Sequence[tuple[int, int | None, Sequence[str], str]]
 ) -> None:
     """Append rows the policy "drop" left out: (row, line, cells, errors)."""
-    connection.execute(
-        insert(left_out),
+    insert_many(
+        connection,
+        left_out,
         [
             {"batch_id": batch_id, "row": row, "line": line, "cells": _json(cells), "errors": errors}
             for row, line, cells, errors in rows
@@ -133,7 +145,12 @@ def publish_batch(connection: Connection, batch_id: str, actor: str, now: dateti
     forced: of a batch that runs rows again, those that succeeded or still run may be among them. Raises StateError
     for a row that may not be run again.
     """
+    # One after the other: two that run the same rows again are not to pass each other unseen.
+    hold(connection, "publish")
     row = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
+    if row.pool is not None:
+        # Whoever claims a row of another batch meanwhile does not know yet that this one limits its profile.
+        connection.execute(_THE_OTHERS)
     if row.origin is not None:
         check_again(connection, row, forced=forced)
     running = row.start_at <= now or row.trial > 0

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, update
 from batchkit.core.lifecycle import BatchStatus
 from batchkit.errors import StateError
 from batchkit.io.ledger import log, shift
-from batchkit.io.reading import find_batch
+from batchkit.io.reading import find_batch, is_alive
 from batchkit.io.schema import batches, events, inputs, items, left_out
 
 __all__ = ["archive_batch", "delete_piece", "delete_rest", "hide_batch"]
@@ -39,8 +39,7 @@ def hide_batch(connection: Connection, batch_id: str, boot: tuple[str, float], o
     batch = find_batch(connection, batch_id)
     if not BatchStatus(batch.status).final:
         raise StateError(f"A {batch.status} batch cannot be deleted. Cancel it, or wait until it has ended.")
-    boot_id, seconds = boot
-    if batch.runner not in ("", owner) and batch.lease_boot == boot_id and batch.lease_expires > seconds:
+    if batch.runner != owner and is_alive(connection, batch, boot):
         raise StateError(
             f"Batch {batch_id} cannot be deleted yet: {batch.runner} still follows its executions. "
             "Delete it there, or once that has ended."

@@ -13,7 +13,9 @@ from batchkit.core.lifecycle import ItemStatus
 from batchkit.core.record import Lease
 from batchkit.io.clock_changes import offset_of
 from batchkit.io.ledger import log, shift
+from batchkit.io.reading import is_alive
 from batchkit.io.schema import batches, items
+from batchkit.io.transaction import server_seconds
 
 __all__ = [
     "LEASE_SECONDS",
@@ -21,6 +23,7 @@ __all__ = [
     "disclaim_unknown",
     "doubt_unfinished",
     "is_held",
+    "lease_time",
     "needs_renewal",
     "release_lease",
 ]
@@ -36,10 +39,16 @@ def is_held(batch: Row[Any], lease: Lease) -> bool:
     return bool(batch.runner == lease.owner and batch.epoch == lease.epoch)
 
 
-def needs_renewal(batch: Row[Any], lease: Lease, boot: tuple[str, float]) -> bool:
+def needs_renewal(connection: Connection, batch: Row[Any], lease: Lease, boot: tuple[str, float]) -> bool:
     """Whether `lease`, which is the batch's, is to be made longer."""
-    boot_id, now = boot
-    return bool(batch.lease_boot != boot_id or batch.lease_expires - now <= _RENEW_BELOW * lease.seconds)
+    left = batch.lease_expires - lease_time(connection, boot)
+    return bool(batch.lease_boot != boot[0] or left <= _RENEW_BELOW * lease.seconds)
+
+
+def lease_time(connection: Connection, boot: tuple[str, float]) -> float:
+    """Seconds on the clock by which the store's leases lapse: the server's, or else this machine's since its boot."""
+    shared = server_seconds(connection)
+    return boot[1] if shared is None else shared
 
 
 def acquire_lease(
@@ -47,8 +56,7 @@ def acquire_lease(
 ) -> Lease | None:
     """Take the batch's lease with a new epoch, or None while somebody else's is alive."""
     boot_id, since_boot = boot
-    alive = batch.runner and batch.lease_boot == boot_id and batch.lease_expires > since_boot
-    if alive and batch.runner != owner:
+    if is_alive(connection, batch, boot) and batch.runner != owner:
         return None
     lease = Lease(
         batch_id=batch.id,
@@ -65,7 +73,7 @@ def acquire_lease(
             runner=owner,
             epoch=lease.epoch,
             lease_boot=boot_id,
-            lease_expires=lease.expires,
+            lease_expires=lease_time(connection, boot) + seconds,
             clock_offset=offset_of(now, boot),
         )
     )

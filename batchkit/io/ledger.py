@@ -9,8 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, update
 
-from batchkit.io.notices import post
+from batchkit.core.notice import notice_kind
+from batchkit.io.notices import NEWS_LOCK, post
 from batchkit.io.schema import batches, events
+from batchkit.io.transaction import hold
 
 __all__ = ["log", "log_items", "shift"]
 
@@ -19,6 +21,8 @@ def log(
     connection: Connection, batch_id: str, at: datetime, actor: str, kind: str, message: str, item: int | None = None
 ) -> None:
     """Append one line to the batch's log, and tell those who want to be told of it."""
+    if item is None and notice_kind(kind, actor) is not None:
+        hold(connection, NEWS_LOCK)
     connection.execute(
         insert(events).values(batch_id=batch_id, at=at, actor=actor, kind=kind, message=message, position=item)
     )

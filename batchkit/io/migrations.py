@@ -21,8 +21,12 @@ from batchkit.io.schema import (
     profile_uses,
     sinks,
 )
+from batchkit.io.transaction import hold
 
-__all__ = ["SCHEMA_VERSION", "is_current", "migrate"]
+__all__ = ["FORM_LOCK", "SCHEMA_VERSION", "is_current", "migrate"]
+
+#: held while the tables get another form
+FORM_LOCK = "form"
 
 _versions = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))
 
@@ -40,7 +44,7 @@ def _add_clock_offset(connection: Connection) -> None:
 
 
 def _add_archived(connection: Connection) -> None:
-    _add_column(connection, "archived BOOLEAN NOT NULL DEFAULT 0")
+    _add_column(connection, "archived BOOLEAN NOT NULL DEFAULT '0'")
     item_by_time.create(connection, checkfirst=True)
 
 
@@ -72,7 +76,7 @@ def _add_flow(connection: Connection) -> None:
     counts = [f"{name} INTEGER NOT NULL DEFAULT 0" for name in ("failed_before", "ended_before", "x_timed_out")]
     for definition in ("flow TEXT", *counts):
         _add_column(connection, definition)
-    for definition in ("not_before BIGINT", "x_timed_out BOOLEAN NOT NULL DEFAULT 0"):
+    for definition in ("not_before BIGINT", "x_timed_out BOOLEAN NOT NULL DEFAULT '0'"):
         _add_column(connection, definition, items)
 
 
@@ -99,6 +103,7 @@ SCHEMA_VERSION = len(_STEPS)
 
 def migrate(connection: Connection) -> None:
     """Bring the store to SCHEMA_VERSION, in the caller's transaction. Raises StoreError for a newer store."""
+    hold(connection, FORM_LOCK)
     if not inspect(connection).has_table(_versions.name):
         _versions.create(connection)
         connection.execute(insert(_versions).values(version=0))
@@ -108,8 +113,10 @@ def migrate(connection: Connection) -> None:
             f"The store was written by a newer batchkit (its schema is {version}, this one knows {SCHEMA_VERSION}). "
             "Upgrade batchkit, or name another store."
         )
-    if version == 0 and inspect(connection).has_table(batches.name):
-        raise StoreError("The database already has a table named 'batch' that is not batchkit's. Name another store.")
+    if version == 0 and (taken := set(metadata.tables) & set(inspect(connection).get_table_names())):
+        raise StoreError(
+            f"The database already has a table named {min(taken)!r} that is not batchkit's. Name another store."
+        )
     for step in _STEPS[version:]:
         step(connection)
     if version < SCHEMA_VERSION:

@@ -11,8 +11,10 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from batchkit.core.notice import NOTICED, Notice, NoticeKind, notice_kind
 from batchkit.io.schema import batches, events, notices, sinks
+from batchkit.io.transaction import hold
 
 __all__ = [
+    "NEWS_LOCK",
     "claim_notice",
     "defer_notice",
     "drop_notice",
@@ -29,6 +31,8 @@ _KEPT = timedelta(days=3)
 #: whoever takes a notice has so long to deliver it before another may
 _TAKEN = timedelta(seconds=60)
 _MOST = 100
+#: held by whoever logs what is told, so that the numbers of the entries appear in their order
+NEWS_LOCK = "news"
 
 
 def open_sink(connection: Connection, sink: str, now: datetime) -> None:
@@ -55,7 +59,8 @@ def claim_notice(connection: Connection, sink: str, now: datetime) -> tuple[str,
     Nobody else is given it for a minute.
     """
     due = select(notices).where(notices.c.sink == sink, notices.c.due_at <= now)
-    row = connection.execute(due.order_by(notices.c.due_at, notices.c.id).limit(1)).first()
+    due = due.order_by(notices.c.due_at, notices.c.id).limit(1)
+    row = connection.execute(due.with_for_update(skip_locked=True)).first()
     if row is None:
         return None
     body = row.body or _body(connection, row)
@@ -105,6 +110,7 @@ def last_event(connection: Connection) -> int:
 
 def read_news(connection: Connection, after: int) -> tuple[list[Notice], int]:
     """What is told of the log entries after number `after`, and up to which number this is."""
+    hold(connection, NEWS_LOCK)
     last = last_event(connection)
     if last <= after:
         return [], after

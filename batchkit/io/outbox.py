@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 from batchkit.core.notice import Notice
 from batchkit.core.ports import Clock
 from batchkit.io import notices
-from batchkit.io.database import Database
+from batchkit.io.address import Address
+from batchkit.io.opening import database_at
 
 __all__ = ["Outbox"]
 
@@ -16,12 +16,12 @@ __all__ = ["Outbox"]
 class Outbox:
     """What is to be told of the batches of one store. All methods but `shutdown` raise StoreError."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self._database = Database(path)
+    def __init__(self, store: Address, clock: Clock) -> None:
+        self._database = database_at(store)
         self._clock = clock
 
     def __repr__(self) -> str:
-        return f"<Outbox of {str(self._database.path)!r}>"
+        return f"<Outbox of {self._database.label!r}>"
 
     async def open_sink(self, sink: str) -> None:
         """Keep notices for that sink from now on."""
@@ -54,8 +54,10 @@ class Outbox:
 
     async def news(self, after: int) -> tuple[list[Notice], int]:
         """What is told of the log entries after number `after`, and up to which number this is."""
-        return await self._database.read(notices.read_news, after)
+        if await self.last_event() <= after:
+            return [], after
+        return await self._database.write(notices.read_news, after)
 
     def shutdown(self) -> None:
-        """Close the file and end the thread; no call may follow."""
+        """Let the database go and end the thread; no call may follow."""
         self._database.shutdown()

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
 
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.profile import PinnedPool, ProfileRef, picked, wait_for
 from batchkit.core.target import TargetInfo
 from batchkit.io.reading import profile_of
 from batchkit.io.schema import IN_USE, batches, inputs, items, microseconds, profile_uses
+from batchkit.io.transaction import hold
 
 __all__ = ["Choice", "choose"]
 
@@ -83,6 +83,8 @@ def choose(connection: Connection, batch: Row[Any], limit: int, until: datetime,
     ]
     if not pools:
         return None
+    # Of the batches on this target, one at a time gives profiles out.
+    hold(connection, f"profiles of {target}")
     own = next((pool for batch_id, pool in pools if batch_id == batch.id), None)
     desk = _Desk(connection, target, [pool for _, pool in pools], own, profile_of(batch.default_profile))
     taken: dict[int, ProfileRef | None] = {}
@@ -150,12 +152,14 @@ class _Desk:
     def save(self, now: datetime) -> None:
         """Keep when the profiles were given out, the order within this moment included."""
         last = {profile_id: now + at * _MICROSECOND for at, profile_id in enumerate(self._given)}
-        for profile_id, used_at in last.items():
-            values = {"target": self._target, "profile_id": profile_id, "used_at": used_at}
-            key = [profile_uses.c.target, profile_uses.c.profile_id]
-            self._connection.execute(
-                insert(profile_uses).values(values).on_conflict_do_update(index_elements=key, set_={"used_at": used_at})
-            )
+        if not last:
+            return
+        before = profile_uses.c.target == self._target, profile_uses.c.profile_id.in_(last)
+        self._connection.execute(delete(profile_uses).where(*before))
+        self._connection.execute(
+            insert(profile_uses),
+            [{"target": self._target, "profile_id": profile_id, "used_at": at} for profile_id, at in last.items()],
+        )
 
     def _is_free(self, profile_id: str) -> bool:
         limit = self._limits.get(profile_id)

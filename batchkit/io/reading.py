@@ -19,11 +19,14 @@ from batchkit.core.target import TargetInfo
 from batchkit.errors import NotFoundError
 from batchkit.io.schema import batches, events, inputs, items, left_out
 from batchkit.io.staggering import flow_of
+from batchkit.io.transaction import is_read, server_seconds
 
 __all__ = [
     "batch_of",
     "execution_of",
     "find_batch",
+    "hold_batch",
+    "is_alive",
     "next_tried",
     "read_batch",
     "read_batches",
@@ -43,6 +46,8 @@ _ITEM_COLUMNS = (items, inputs.c.row, inputs.c.line)
 
 # Built once: a runner asks them with every visit.
 _FIND = select(batches).where(batches.c.id == bindparam("b_id"), batches.c.ready)
+_FIND_TO_WRITE = _FIND.with_for_update()
+_HOLD = select(batches.c.id).where(batches.c.id == bindparam("b_id")).with_for_update()
 _NEXT_DUE = (
     select(items.c.execute_at)
     .where(items.c.batch_id == bindparam("b_id"), items.c.status == ItemStatus.PENDING)
@@ -85,8 +90,7 @@ def batch_of(connection: Connection, row: Row[Any], boot: tuple[str, float]) -> 
         cancelled=row.x_cancelled,
         timed_out=row.x_timed_out,
     )
-    boot_id, seconds = boot
-    alive = bool(row.runner) and row.lease_boot == boot_id and row.lease_expires > seconds
+    lease_left = _lease_left(connection, row, boot)
     return BatchRecord(
         id=row.id,
         name=row.name,
@@ -122,17 +126,36 @@ def batch_of(connection: Connection, row: Row[Any], boot: tuple[str, float]) -> 
         origin=row.origin,
         partial=row.x_partial,
         heard_at=row.heard_at,
-        runner_alive=alive,
-        lease_left=row.lease_expires - seconds if alive else 0.0,
+        runner_alive=lease_left > 0,
+        lease_left=lease_left,
     )
 
 
 def find_batch(connection: Connection, batch_id: str) -> Row[Any]:
-    """The batch's row. Raises NotFoundError."""
-    row = connection.execute(_FIND, {"b_id": batch_id}).first()
+    """The batch's row, and where the transaction writes, no other one writes to the batch. Raises NotFoundError."""
+    row = connection.execute(_FIND if is_read(connection) else _FIND_TO_WRITE, {"b_id": batch_id}).first()
     if row is None:
         raise NotFoundError(f"There is no batch {batch_id!r} in this store. ws.batches() lists those there are.")
     return row
+
+
+def hold_batch(connection: Connection, batch_id: str) -> None:
+    """Keep other transactions from writing to the batch until this one ends, if there is such a batch."""
+    connection.execute(_HOLD, {"b_id": batch_id})
+
+
+def is_alive(connection: Connection, batch: Row[Any], boot: tuple[str, float]) -> bool:
+    """Whether the batch has a runner whose lease has not lapsed."""
+    return _lease_left(connection, batch, boot) > 0
+
+
+def _lease_left(connection: Connection, batch: Row[Any], boot: tuple[str, float]) -> float:
+    """Seconds until the lease of the batch's runner lapses; 0: it has, or nobody runs it."""
+    boot_id, seconds = boot
+    shared = server_seconds(connection)
+    if not batch.runner or (shared is None and batch.lease_boot != boot_id):
+        return 0.0
+    return max(0.0, float(batch.lease_expires) - (seconds if shared is None else shared))
 
 
 def read_batch(connection: Connection, batch_id: str, boot: tuple[str, float]) -> BatchRecord:

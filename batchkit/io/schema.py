@@ -232,7 +232,7 @@ left_out = Table(
 events = Table(
     "event",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("batch_id", String(32), nullable=False),
     Column("at", Instant, nullable=False),
     Column("actor", Text, nullable=False),

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, and_, bindparam, case, func, select, type_coerce, update
+from sqlalchemy import BigInteger, Connection, Row, and_, bindparam, case, func, literal, select, type_coerce, update
 
 from batchkit.core.flow import Flow
 from batchkit.core.lifecycle import ItemStatus
@@ -72,10 +72,12 @@ def stagger(connection: Connection, batch: Row[Any], pace: Pace, start: datetime
         .where(moving)
         .subquery()
     )
-    begin, interval = microseconds(start), pace.interval // timedelta(microseconds=1)
+    begin = literal(microseconds(start), BigInteger)
+    seconds = pace.interval // timedelta(microseconds=1)
+    interval = literal(seconds, BigInteger)
     by_formula = begin + ranked.c.rank // pace.max_concurrent * interval
     own = type_coerce(items.c.not_before, BigInteger)
-    own_slot = begin + (own - begin + interval - 1) // interval * interval if interval else own
+    own_slot = begin + (own - begin + interval - 1) // interval * interval if seconds else own
     return connection.execute(
         update(items)
         .where(items.c.batch_id == batch.id, items.c.position == ranked.c.position)

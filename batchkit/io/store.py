@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Mapping as MappingLike
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import URL, Connection, delete, insert, select
 
 from batchkit.core.execution import Execution
 from batchkit.core.heard import Heard, Hearing
@@ -46,12 +46,13 @@ from batchkit.io import (
     visit,
     webhook_events,
 )
+from batchkit.io.address import address_of
 from batchkit.io.clock_changes import realigned
-from batchkit.io.database import Database
 from batchkit.io.finish import note_finish
 from batchkit.io.kept import remove_kept
 from batchkit.io.ledger import log
 from batchkit.io.limits import change_limits
+from batchkit.io.opening import database_at
 from batchkit.io.schema import mappings
 from batchkit.io.staggering import stagger_from
 
@@ -64,13 +65,17 @@ _PIECE = 5_000
 
 
 class SqlStore:
-    """Implements `core.ports.Store` over SQLAlchemy Core.
+    """Implements `core.ports.Store` over SQLAlchemy Core, in SQLite and in PostgreSQL.
 
+    address: the path of a file, or the URL of a PostgreSQL database. Raises ConfigError for another one.
     lease_seconds: how long a runner keeps its batch without a sign of life; the same in all processes of one store.
     """
 
-    def __init__(self, path: str | Path, clock: Clock, *, lease_seconds: float = leases.LEASE_SECONDS) -> None:
-        self._database = Database(Path(path).expanduser().absolute())
+    def __init__(
+        self, address: str | os.PathLike[str] | URL, clock: Clock, *, lease_seconds: float = leases.LEASE_SECONDS
+    ) -> None:
+        self._address = address_of(address)
+        self._database = database_at(self._address)
         self._clock = clock
         self._lease_seconds = lease_seconds
 
@@ -79,8 +84,8 @@ class SqlStore:
 
     @property
     def label(self) -> str:
-        """The file's path."""
-        return str(self._database.path)
+        """The file's path, or the server and the database without a password."""
+        return self._database.label
 
     # Creating
 
@@ -248,7 +253,7 @@ class SqlStore:
         while first < total:
             first = await self._database.write(deletion.delete_piece, batch_id, first)
         await self._database.write(deletion.delete_rest, batch_id)
-        await asyncio.to_thread(remove_kept, self._database.path, batch_id)
+        await asyncio.to_thread(remove_kept, self._address, batch_id)
 
     async def cancel_items(self, batch_id: str, ids: Sequence[int], actor: str) -> ItemChange:
         """Cancel pending items; many in several transactions."""
@@ -353,6 +358,7 @@ class SqlStore:
         now = self._clock.now()
 
         def work(connection: Connection) -> int:
+            reading.hold_batch(connection, batch_id)
             changed = outcomes.note_executions(connection, batch_id, seen)
             note_finish(connection, batch_id, now)
             return changed
@@ -384,6 +390,7 @@ class SqlStore:
         now = self._clock.now()
 
         def work(connection: Connection) -> int:
+            reading.hold_batch(connection, batch_id)
             changed = deadlines.lose(connection, batch_id, ids, now)
             note_finish(connection, batch_id, now)
             return changed
@@ -443,11 +450,11 @@ class SqlStore:
         return await self._database.write(work)
 
     async def aclose(self) -> None:
-        """Close the file."""
+        """Let the database go."""
         await self._database.aclose()
 
     def shutdown(self) -> None:
-        """Close the file and end the thread; no call may follow."""
+        """Let the database go and end the thread; no call may follow."""
         self._database.shutdown()
 
     async def _in_pieces(

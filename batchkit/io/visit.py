@@ -19,7 +19,7 @@ from batchkit.core.request import TriggerRequest
 from batchkit.io.admission import admitted, too_many_failed
 from batchkit.io.clock_changes import change_of_clock, offset_of, realigned
 from batchkit.io.finish import is_news, note_finish
-from batchkit.io.leases import is_held, needs_renewal
+from batchkit.io.leases import is_held, lease_time, needs_renewal
 from batchkit.io.ledger import log
 from batchkit.io.outcomes import record_outcomes
 from batchkit.io.pool_claims import choose
@@ -72,12 +72,12 @@ def look(connection: Connection, lease: Lease, now: datetime, boot: tuple[str, f
     """What a visit without outcomes and claims would bring back; None if it would have to write."""
     batch = find_batch(connection, lease.batch_id)
     if is_held(batch, lease) and (
-        needs_renewal(batch, lease, boot)
+        needs_renewal(connection, batch, lease, boot)
         or change_of_clock(batch, now, boot) is not None
         or _moves_by_itself(connection, batch, now)
     ):
         return None
-    return _tick(connection, batch, lease, boot)
+    return _tick(connection, batch, lease if is_held(batch, lease) else None, boot)
 
 
 def visit(
@@ -106,12 +106,17 @@ def visit(
     values: dict[str, Any] = {}
     claims: list[Claim] = []
     waiting = ""
+    kept: Lease | None = None
     if is_held(before, lease):
+        kept = lease
+        if needs_renewal(connection, before, lease, boot):
+            kept = replace(lease, expires=boot[1] + lease.seconds, boot=boot[0])
+            values |= _renewed(connection, lease, now, boot)
         tried = _trial_is_over(connection, before, moves)
         if tried and not pause:
             pause = f"The first {before.trial:,} rows were tried. Resume the batch to go on with the rest."
         failed = "" if pause else too_many_failed(before, moves)
-        values |= _renewed(before, lease, now, boot) | _waiting(before, reason)
+        values |= _waiting(before, reason)
         values |= _standing(connection, before, now, pause or failed, "failure_threshold" if failed else "paused")
         status = values.get("status", before.status)
         # What was due by the clock as it was, or by limits as they were, is weighed anew.
@@ -130,7 +135,7 @@ def visit(
     after = _updated(connection, before, moves, values)
     if is_news(after):
         note_finish(connection, before.id, now)
-    return replace(_tick(connection, after, lease, boot, claims), waiting=waiting)
+    return replace(_tick(connection, after, kept, boot, claims), waiting=waiting)
 
 
 def _settled_from(outcome: ItemOutcome, now: datetime) -> ItemOutcome:
@@ -154,11 +159,9 @@ def _trial_is_over(connection: Connection, batch: Row[Any], moves: Counter[str])
     return batch.n_pending + moves["n_pending"] > 0 and next_tried(connection, batch) is None
 
 
-def _renewed(batch: Row[Any], lease: Lease, now: datetime, boot: tuple[str, float]) -> dict[str, Any]:
-    boot_id, since_boot = boot
-    if not needs_renewal(batch, lease, boot):
-        return {}
-    return {"lease_boot": boot_id, "lease_expires": since_boot + lease.seconds, "clock_offset": offset_of(now, boot)}
+def _renewed(connection: Connection, lease: Lease, now: datetime, boot: tuple[str, float]) -> dict[str, Any]:
+    expires = lease_time(connection, boot) + lease.seconds
+    return {"lease_boot": boot[0], "lease_expires": expires, "clock_offset": offset_of(now, boot)}
 
 
 def _waiting(batch: Row[Any], reason: str | None) -> dict[str, Any]:
@@ -249,13 +252,16 @@ def _updated(connection: Connection, batch: Row[Any], moves: Counter[str], value
 
 
 def _tick(
-    connection: Connection, batch: Row[Any], lease: Lease, boot: tuple[str, float], claims: Sequence[Claim] = ()
+    connection: Connection,
+    batch: Row[Any],
+    lease: Lease | None,
+    boot: tuple[str, float],
+    claims: Sequence[Claim] = (),
 ) -> Tick:
-    held = is_held(batch, lease)
     settle = connection.scalar(_NEXT_SETTLE, {"b_batch": batch.id}) if batch.n_in_doubt else None
     return Tick(
         batch=batch_of(connection, batch, boot),
         claimed=tuple(claims),
-        lease=replace(lease, expires=batch.lease_expires, boot=batch.lease_boot) if held else None,
+        lease=lease,
         next_settle=settle,
     )

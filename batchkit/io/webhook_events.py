@@ -18,7 +18,7 @@ from batchkit.core.record import ItemOutcome
 from batchkit.io.finish import note_finish
 from batchkit.io.ledger import shift
 from batchkit.io.outcomes import note_executions, record_outcomes
-from batchkit.io.reading import execution_of
+from batchkit.io.reading import execution_of, hold_batch
 from batchkit.io.schema import batches, heard, items
 
 __all__ = ["apply_kept", "hear"]
@@ -48,6 +48,9 @@ def hear(connection: Connection, news: Sequence[Heard], now: datetime) -> list[H
         else:
             known.add(each.event_id)
             groups[each.batch_id].append(number)
+    # In order, so that two who hear of the same batches do not wait for each other.
+    for batch_id in sorted(groups):
+        hold_batch(connection, batch_id)
     for number in groups.pop("", ()):
         done[number] = _keep(connection, news[number], now)
     for batch_id, numbers in groups.items():

@@ -43,7 +43,7 @@ def kept_recipe(
         agent=state.agent,
         is_name_unique=is_name_unique,
         source=state.source,
-        path=_kept(kept_folder(Path(workspace.store.label), batch_id), state),
+        path=_kept(kept_folder(workspace.store_address, batch_id), state),
         mapping=state.mapping,
         policy=state.policy,
         config=config,

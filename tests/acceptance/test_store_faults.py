@@ -24,6 +24,7 @@ import batchkit as bk
 from batchkit.core.outcome import Outcome, Refused, Triggered
 from batchkit.core.request import TriggerRequest
 from batchkit.io.database import Database
+from batchkit.io.sqlite import SqliteFile
 from batchkit.testing import ScriptedTarget
 
 Fault = Callable[[Path], AbstractContextManager[None]]
@@ -42,7 +43,7 @@ LEASE = 0.6
 def opened(target: ScriptedTarget, path: Path) -> bk.Workspace:
     """A workspace that soon gives up waiting for a lock and for a failing store, and whose leases are short."""
     ws = bk.Workspace(target, store=path)
-    ws._sql_store._database = Database(path, busy_timeout=0.2)
+    ws._sql_store._database = Database(SqliteFile(path, busy_timeout=0.2))
     ws._sql_store._lease_seconds = LEASE
     ws.engine._store_patience = 0.6
     return ws
@@ -334,7 +335,7 @@ def test_what_was_written_into_a_file_deleted_meanwhile_is_not_said_to_be_record
         path.rename(tmp_path / "kept")
 
     async def write() -> None:
-        database = Database(path)
+        database = Database(SqliteFile(path))
         try:
             await database.write(work)
         finally:

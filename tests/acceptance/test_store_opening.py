@@ -15,6 +15,7 @@ import pytest
 import batchkit as bk
 from batchkit.io.clock import SystemClock
 from batchkit.io.database import Database
+from batchkit.io.sqlite import SqliteFile
 from batchkit.io.store import SqlStore
 from batchkit.testing import ScriptedTarget
 
@@ -173,7 +174,7 @@ def refused(path: Path, mounts: str) -> str:
     table = path.parents[1] / "mounts"
     table.write_text(mounts)
     store = SqlStore(path, SystemClock())
-    store._database = Database(path, mounts=table)
+    store._database = Database(SqliteFile(path, mounts=table))
     with bk.Workspace(ScriptedTarget(), store=path) as ws:
         ws.store = ws._sql_store = store
         try:

@@ -1,0 +1,221 @@
+"""A store in a PostgreSQL database: its connection, its transactions, and its errors in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.pool import StaticPool
+
+from batchkit.errors import ConfigError, StoreError
+from batchkit.io.address import label_of
+from batchkit.io.migrations import FORM_LOCK, SCHEMA_VERSION, is_current, migrate
+from batchkit.io.transaction import LOCKS, is_read, key_of, whole
+
+__all__ = ["PostgresDatabase"]
+
+#: how the connection behaves where the URL does not say otherwise: seconds until a server that does not answer is given
+#: up, and until a dead network is noticed
+_CONNECTION: Mapping[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+    "fallback_application_name": "batchkit",
+}
+#: a process that stands still in the middle of a transaction holds others up no longer than this
+_SESSION = """
+SET lock_timeout = {lock_timeout:d};
+SET idle_in_transaction_session_timeout = 15000;
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+"""
+_CLOCK = "extract(epoch FROM clock_timestamp())::float8"
+#: one round trip each; that of a write waits for a change of the tables' form that is under way
+_BEGIN_SETUP = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_BEGIN_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT {_CLOCK}, {SCHEMA_VERSION}"
+_BEGIN_WRITE = (
+    f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
+    f"SELECT pg_advisory_xact_lock_shared({LOCKS}, {key_of(FORM_LOCK)}); "
+    f"SELECT {_CLOCK}, (SELECT version FROM schema_version)"
+)
+
+_BUSY = "Another process holds the batch. batchkit tries again; if it stays so, find who is in a long transaction."
+_LOST = (
+    "batchkit tries again; what was recorded is safe. If it stays so, see whether the server runs and can be reached."
+)
+_FULL = "The server's disk is full. Free some space; what was recorded so far is safe."
+_RIGHTS = "Ask whoever keeps the database for the right to create and change tables in it."
+#: what is to be done, by the beginning of PostgreSQL's code for the error; the longest that fits
+_ADVICE = {
+    "25006": "This server only answers questions. Name the one that takes writes.",
+    "3D000": "Create the database first: createdb does.",
+    "3F000": "Create the schema first, or name another one.",
+    "42501": _RIGHTS,
+    "53": "The server has no more connections or memory to give. batchkit tries again.",
+    "53100": _FULL,
+    "55P03": _BUSY,
+    "08": _LOST,
+    "57P": _LOST,
+    "25P03": _LOST,
+    "XX": "The database is damaged. Restore it from a backup, or name another store.",
+}
+#: undone because of another transaction: they would have gone on for ever, or wanted to write the same row first
+_CONFLICTS = frozenset({"40001", "40P01", "23505"})
+#: after these the connection is as good as before
+_HARMLESS = _CONFLICTS | {"53100", "55P03", "42501", "25006"}
+_BROKEN = ("08", "57P", "25P03")
+
+
+class PostgresDatabase:
+    """Implements `database.Home` over one connection to a PostgreSQL database.
+
+    A read is one REPEATABLE READ transaction. A write is one of READ COMMITTED: who has got a lock sees what its
+    former holder wrote. lock_timeout: seconds to wait for another process's transaction.
+    """
+
+    def __init__(self, url: URL, *, lock_timeout: float = 5.0) -> None:
+        self._url = url
+        self._lock_timeout = lock_timeout
+        self._engine: Engine | None = None
+        self.errors: tuple[type[Exception], ...] = (_driver().Error,)
+
+    @property
+    def label(self) -> str:
+        """The server and the database, without a password."""
+        return label_of(self._url)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._engine is not None
+
+    def open(self) -> Engine:
+        """The connection, to tables of today's form. Raises StoreError."""
+        if self._engine is not None:
+            return self._engine
+        given = {name: value for name, value in _CONNECTION.items() if name not in self._url.query}
+        engine = create_engine(self._url, poolclass=StaticPool, connect_args={**given, "autocommit": True})
+        event.listen(engine, "connect", self._configure)
+        event.listen(engine, "begin", _begin)
+        event.listen(engine, "before_cursor_execute", _mend, retval=True)
+        try:
+            self._migrate(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        self._engine = engine
+        return engine
+
+    def check(self, connection: Connection) -> None:
+        """Raise StoreError if another version of batchkit has changed the tables since they were opened."""
+        if connection.info.get("batchkit_form") != SCHEMA_VERSION:
+            raise StoreError(
+                f"The store {self.label} was brought to the form of another version of batchkit while it was in "
+                "use. Nothing more is sent. Install that version here, too, and start this process or kernel anew."
+            )
+
+    def verify(self) -> None:
+        """Nothing to verify: the server answers for what it has committed."""
+
+    def disconnect(self) -> None:
+        """Let the connection go."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self.disconnect()
+
+    def is_harmless(self, error: Exception) -> bool:
+        """Whether the connection is as good as before."""
+        return _code(error) in _HARMLESS
+
+    def is_conflict(self, error: Exception) -> bool:
+        """Whether the transaction was undone because of another one."""
+        return _code(error) in _CONFLICTS
+
+    def is_lost(self, error: Exception) -> bool:
+        """Whether the connection broke."""
+        code = _code(error)
+        return code.startswith(_BROKEN) if code else isinstance(_cause(error), _driver().OperationalError)
+
+    def is_unwritable(self, error: Exception) -> bool:
+        """Whether it was given half a character, or NUL."""
+        unsent = isinstance(_cause(error), _driver().DataError) and not _code(error)
+        return isinstance(error, UnicodeEncodeError) or (unsent and "NUL" in str(_cause(error)))
+
+    def explain(self, error: Exception) -> StoreError:
+        """The error in plain words, with what is to be done."""
+        cause, code = _cause(error), _code(error)
+        said = " ".join(str(cause).split()).rstrip(".")
+        if self._url.password:
+            # The driver does not show it, and neither does whatever stands between it and the server.
+            said = said.replace(str(self._url.password), "***")
+        fitting = [start for start in _ADVICE if code.startswith(start)] if code else []
+        advice = _ADVICE[max(fitting, key=len)] if fitting else _LOST if self.is_lost(error) else ""
+        return StoreError(f"The store {self.label} failed: {said}. {advice}".rstrip())
+
+    def _configure(self, connection: Any, _record: object) -> None:
+        connection.execute(_SESSION.format(lock_timeout=int(self._lock_timeout * 1000))).close()
+
+    def _migrate(self, engine: Engine) -> None:
+        try:
+            with engine.connect().execution_options(batchkit_setup=True) as connection:
+                with connection.begin():
+                    current = is_current(connection)
+                if not current:
+                    with connection.begin():
+                        migrate(connection)
+        except StoreError as error:
+            raise StoreError(f"{self.label}: {error}") from error
+
+
+def _driver() -> Any:
+    """psycopg. Raises ConfigError where it is missing."""
+    try:
+        return import_module("psycopg")
+    except ImportError as error:
+        raise ConfigError(
+            f"A store in PostgreSQL needs psycopg, which cannot be loaded ({str(error).splitlines()[0]}): "
+            "pip install 'batchkit[cluster]'."
+        ) from error
+
+
+def _cause(error: Exception) -> BaseException:
+    """What the driver raised."""
+    return getattr(error, "orig", None) or error
+
+
+def _code(error: Exception) -> str:
+    """PostgreSQL's code for an error, empty where the server did not say."""
+    return getattr(_cause(error), "sqlstate", None) or ""
+
+
+def _begin(connection: Connection) -> None:
+    """Begin as the kind of the transaction asks; with it come the server's clock and the form of the tables."""
+    driver: Any = connection.connection.driver_connection
+    setup = connection.get_execution_options().get("batchkit_setup", False)
+    try:
+        cursor = driver.execute(_BEGIN_SETUP if setup else _BEGIN_READ if is_read(connection) else _BEGIN_WRITE)
+        while cursor.nextset():
+            pass
+        if not setup:
+            connection.info["batchkit_seconds"], connection.info["batchkit_form"] = cursor.fetchone()
+    except _driver().Error as error:
+        # SQLAlchemy does not know of this statement, and would have the broken connection roll back.
+        connection.invalidate(error)
+        raise
+
+
+def _mend(
+    connection: Connection, _cursor: object, statement: str, parameters: Any, _context: object, executemany: bool
+) -> tuple[str, Any]:
+    if connection.get_execution_options().get("batchkit_mend", False):
+        rows = parameters if executemany else [parameters]
+        mended = [{name: whole(value, nul=False) for name, value in row.items()} if row else row for row in rows]
+        parameters = mended if executemany else mended[0]
+    return statement, parameters
