@@ -67,7 +67,12 @@ def follow(ws: Workspace, batch: Batch, until: Until, *, quiet: bool = False) ->
         with INTERRUPTION.deferred(), _Progress(ws, batch, until, quiet=quiet) as progress:
             while not waiting.done():
                 INTERRUPTION.check()
-                progress.show()
+                try:
+                    progress.show()
+                except StoreError as error:
+                    # Whoever waits decides for how long.
+                    if not error.passing:
+                        raise
                 wait([waiting], timeout=_REFRESH)
             progress.show(last=True)
         waiting.result()

@@ -94,6 +94,9 @@ class UnreachableError(TargetError):
 class StoreError(BatchkitError):
     """The store cannot be read or written."""
 
+    #: its server cannot be reached at the moment: what runs waits, and goes on by itself once it can
+    passing = False
+
 
 class EngineError(BatchkitError):
     """A blocking call was made from the engine's own thread, or the engine is closed."""

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# The modules beside the tests.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from postgres_server import FollowingDatabase, PostgresServer
 
 # What a machine is busy with decides how long an example takes, not what is tested.
 settings.register_profile("batchkit", deadline=None)
@@ -18,6 +25,33 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 #: one process runs all of such a folder: their servers are started once, and they do not disturb one another
 _TOGETHER = ("acceptance", "browser")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for the tests of this process."""
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def _following(postgres: PostgresServer) -> Iterator[FollowingDatabase]:
+    with postgres.database() as name:
+        database = FollowingDatabase(postgres, name)
+        yield database
+        database.close()
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def address(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path | str:
+    """Where an empty store is, once of each kind; leases follow the test's FakeClock."""
+    if request.param == "SQLite":
+        return tmp_path / "folder" / "runs.sqlite"
+    database: FollowingDatabase = request.getfixturevalue("_following")
+    database.empty()
+    database.follow(monkeypatch)
+    return database.url
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -41,6 +41,8 @@ _EXIT_SECONDS = 2.0
 _WORKER_PATIENCE_SECONDS = 10.0
 #: a store that fails for longer ends the waiting for its batches
 _STORE_PATIENCE_SECONDS = 10.0
+#: the same for one whose server cannot be reached
+_OUTAGE_PATIENCE_SECONDS = 120.0
 
 
 class KernelEngine:
@@ -291,19 +293,26 @@ class KernelEngine:
     def trouble(self, batch_id: str, after: float = 0.0) -> StoreError | None:
         """What the store fails with for the batch that runs here; None: nothing, or nothing since `after`."""
         runner = self._runner(batch_id)
-        return None if runner is None else runner.trouble(self._store_patience, after)
+        return None if runner is None else runner.trouble(self._store_patience, _OUTAGE_PATIENCE_SECONDS, after)
 
     async def wait(self, batch_id: str, until: Until) -> BatchRecord:
         """The batch once it is where `until` says.
 
-        Raises BatchError where that cannot be, StoreError where the store has failed for some time: the batch goes on
-        by itself once it works again.
+        Raises BatchError where that cannot be, StoreError where the store cannot be read, or has failed for some time:
+        the batch goes on by itself once it works again. A server that cannot be reached is waited for.
         """
-        began = attended_at = self._clock.monotonic()
+        began = attended_at = read_at = self._clock.monotonic()
         while True:
             changed = self._changed.setdefault(batch_id, asyncio.Event())
             changed.clear()
-            batch = await self._store.batch(batch_id)
+            try:
+                batch = await self._store.batch(batch_id)
+            except StoreError as error:
+                if not error.passing or self._clock.monotonic() - read_at > _OUTAGE_PATIENCE_SECONDS:
+                    raise
+                await self._clock.wait(changed, self._poll_seconds)
+                continue
+            read_at = self._clock.monotonic()
             if (trouble := self.trouble(batch_id, began)) is not None:
                 raise trouble
             if batch_id in self._runners:

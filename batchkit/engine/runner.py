@@ -101,12 +101,13 @@ class Runner:
         #: what the store fails with, and the first and the last time it did, on the monotonic clock
         self._trouble: tuple[StoreError, float, float] | None = None
 
-    def trouble(self, patience: float, after: float) -> StoreError | None:
-        """What the store has been failing with for `patience` seconds, and again since `after`."""
+    def trouble(self, patience: float, outage: float, after: float) -> StoreError | None:
+        """What the store has been failing with for `patience` seconds, `outage` where it passes, and since `after`."""
         if self._trouble is None:
             return None
         error, first, last = self._trouble
-        return error if last - first >= patience and last >= after else None
+        longest = outage if error.passing else patience
+        return error if last - first >= longest and last >= after else None
 
     @property
     def _held(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -66,6 +67,8 @@ _ADVICE = {
 _CONFLICTS = frozenset({"40001", "40P01", "23505"})
 #: after these the connection is as good as before
 _HARMLESS = _CONFLICTS | {"53100", "55P03", "42501", "25006"}
+#: what the driver asks whoever reads it
+_QUESTION = re.compile(r" Is the server running [^?]*\?")
 _BROKEN = ("08", "57P", "25P03")
 
 
@@ -151,13 +154,15 @@ class PostgresDatabase:
     def explain(self, error: Exception) -> StoreError:
         """The error in plain words, with what is to be done."""
         cause, code = _cause(error), _code(error)
-        said = " ".join(str(cause).split()).rstrip(".")
+        said = _QUESTION.sub("", " ".join(str(cause).split())).rstrip(".")
         if self._url.password:
             # The driver does not show it, and neither does whatever stands between it and the server.
             said = said.replace(str(self._url.password), "***")
         fitting = [start for start in _ADVICE if code.startswith(start)] if code else []
         advice = _ADVICE[max(fitting, key=len)] if fitting else _LOST if self.is_lost(error) else ""
-        return StoreError(f"The store {self.label} failed: {said}. {advice}".rstrip())
+        failed = StoreError(f"The store {self.label} failed: {said}. {advice}".rstrip())
+        failed.passing = self.is_lost(error)
+        return failed
 
     def _configure(self, connection: Any, _record: object) -> None:
         connection.execute(_SESSION.format(lock_timeout=int(self._lock_timeout * 1000))).close()

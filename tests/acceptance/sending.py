@@ -56,7 +56,8 @@ class Plan:
 
     url: str
     api_key: str
-    store: Path
+    #: a file, or the URL of a database
+    store: Path | str
     #: where it notes what it does, a JSON object a line
     journal: Path
     batch_id: str = ""

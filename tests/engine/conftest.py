@@ -78,13 +78,19 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Callable[..., object]:
+def where(tmp_path: Path) -> Path | str:
+    """Of the bench's store; a module that is run on every kind of store has `address` for this."""
+    return tmp_path / "store.sqlite"
+
+
+@pytest.fixture
+def bench(where: Path | str) -> Callable[..., object]:
     @asynccontextmanager
     async def make(
         target: ScriptedTarget | None = None, clock: Clock | None = None, policy: RetryPolicy | None = None
     ) -> AsyncIterator[Bench]:
         used = clock or FakeClock()
-        store = SqlStore(tmp_path / "store.sqlite", used)
+        store = SqlStore(where, used)
         scripted = target or ScriptedTarget()
         engine = KernelEngine(store=store, target=scripted, clock=used, policy=policy, poll_seconds=5)
         try:

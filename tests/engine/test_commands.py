@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,11 @@ from batchkit.core.retry import RetryPolicy
 from batchkit.engine.kernel import KernelEngine
 from batchkit.errors import NotFoundError, StateError
 from batchkit.testing import ScriptedTarget
+
+
+@pytest.fixture
+def where(address: Path | str) -> Path | str:
+    return address
 
 
 def test_pause_holds_items_already_due(bench) -> None:

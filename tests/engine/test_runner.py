@@ -1,9 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+
+import pytest
 
 from batchkit.core.lifecycle import BatchStatus
 from batchkit.testing import ScriptedTarget
+
+
+@pytest.fixture
+def where(address: Path | str) -> Path | str:
+    return address
 
 
 def test_one_row_goes_from_the_store_to_the_target_and_back(bench) -> None:

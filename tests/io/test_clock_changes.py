@@ -14,6 +14,7 @@ from batchkit.core.record import ItemOutcome, Lease, NewBatch
 from batchkit.core.request import NewItem
 from batchkit.core.schedule import Pace
 from batchkit.core.target import TargetInfo
+from batchkit.io.leases import LEASE_SECONDS
 from batchkit.io.store import SqlStore
 from batchkit.testing import FakeClock
 
@@ -34,9 +35,9 @@ class RebootingClock(FakeClock):
 class Shop:
     """A batch of four rows, of which one was sent and its answer lost."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, address: Path | str) -> None:
         self.clock = RebootingClock()
-        self.store = SqlStore(path, self.clock)
+        self.store = SqlStore(address, self.clock)
         self.batch_id = ""
 
     async def open(self) -> Lease:
@@ -81,10 +82,10 @@ class Shop:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[[Callable[[Shop, Lease], Awaitable[None]]], None]:
+def run(address: Path | str) -> Callable[[Callable[[Shop, Lease], Awaitable[None]]], None]:
     def runner(scenario: Callable[[Shop, Lease], Awaitable[None]]) -> None:
         async def whole() -> None:
-            shop = Shop(tmp_path / "runs.sqlite")
+            shop = Shop(address)
             try:
                 await scenario(shop, await shop.open())
             finally:
@@ -186,7 +187,8 @@ def test_sleeping_is_not_setting_the_clock(run, sleeps) -> None:
 def test_nothing_is_known_of_the_clock_across_a_boot(run) -> None:
     async def scenario(shop: Shop, _lease: Lease) -> None:
         shop.clock.boots = 2
-        shop.clock.jump(30)
+        shop.clock.jump(14)
+        shop.clock.sleep(LEASE_SECONDS + 1)
         await shop.acquire("another")
         assert (await shop.waits())[0] == INTERVAL - timedelta(seconds=30)
         assert await shop.told() == []

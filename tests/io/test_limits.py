@@ -30,10 +30,10 @@ MINUTE = timedelta(minutes=1)
 class Shop:
     """A store with one batch and its lease."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, address: Path | str) -> None:
         self.clock = FakeClock()
         self.start = self.clock.now()
-        self.store = SqlStore(path, self.clock)
+        self.store = SqlStore(address, self.clock)
 
     async def batch(
         self, rows: int, flow: Flow, pace: Pace = PACE, not_before: dict[int, timedelta] | None = None
@@ -72,8 +72,8 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
-    them = Shop(tmp_path / "s.sqlite")
+def shop(address: Path | str) -> Iterator[Shop]:
+    them = Shop(address)
     yield them
     them.store.shutdown()
 

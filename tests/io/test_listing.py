@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
 from batchkit.core.execution import Execution, ExecutionOutcome, ExecutionStatus
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
@@ -35,13 +35,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "runs.sqlite"
-
-
-@pytest.fixture
-def sql_store(path: Path, clock: FakeClock) -> Iterator[SqlStore]:
-    made = SqlStore(path, clock)
+def sql_store(address: Path | str, clock: FakeClock) -> Iterator[SqlStore]:
+    made = SqlStore(address, clock)
     yield made
     made.shutdown()
 
@@ -49,6 +44,10 @@ def sql_store(path: Path, clock: FakeClock) -> Iterator[SqlStore]:
 @pytest.fixture
 def run(sql_store: SqlStore, clock: FakeClock) -> Callable[[Scenario], None]:
     return lambda scenario: asyncio.run(_awaited(scenario(sql_store, clock)))
+
+
+def engine_of(address: Path | str) -> Engine:
+    return create_engine(f"sqlite:///{address}" if isinstance(address, Path) else address)
 
 
 async def _awaited(work: Awaitable[None]) -> None:
@@ -296,7 +295,7 @@ def test_an_archived_batch_is_listed_only_where_it_is_asked_for(run) -> None:
     run(scenario)
 
 
-def test_a_deleted_batch_leaves_nothing_behind_and_the_others_alone(run, path: Path) -> None:
+def test_a_deleted_batch_leaves_nothing_behind_and_the_others_alone(run, address: Path | str) -> None:
     async def scenario(sql_store: SqlStore, clock: FakeClock) -> None:
         other, batch_id = await make(sql_store, clock), await make(sql_store, clock)
         with pytest.raises(StateError, match="running batch cannot be deleted"):
@@ -307,7 +306,7 @@ def test_a_deleted_batch_leaves_nothing_behind_and_the_others_alone(run, path: P
             await sql_store.batch(batch_id)
         assert len(await sql_store.items(other)) == 6
         await sql_store.aclose()
-        engine = create_engine(f"sqlite:///{path}")
+        engine = engine_of(address)
         with engine.connect() as connection:
             for table in ("item", "item_input", "event", "left_out"):
                 query = text(f"SELECT count(*) FROM {table} WHERE batch_id = :id")
@@ -365,15 +364,17 @@ def test_more_items_than_a_statement_may_name_are_looked_up(run) -> None:
 _ADDED = ("archived", "clock_offset", "trial")
 
 
-def test_a_store_of_the_first_form_is_brought_up_to_date_and_keeps_its_rows(path: Path, clock: FakeClock) -> None:
+def test_a_store_of_the_first_form_is_brought_up_to_date_and_keeps_its_rows(
+    address: Path | str, clock: FakeClock
+) -> None:
     async def before() -> str:
-        made = SqlStore(path, clock)
+        made = SqlStore(address, clock)
         batch_id = await make(made, clock, 4)
         made.shutdown()
         return batch_id
 
     async def after(batch_id: str) -> None:
-        opened = SqlStore(path, clock)
+        opened = SqlStore(address, clock)
         record = await opened.batch(batch_id)
         assert (record.name, record.archived, record.progress.total) == ("March permits", False, 4)
         page, matching = await opened.page(batch_id, ItemQuery(order="time", descending=True))
@@ -383,7 +384,7 @@ def test_a_store_of_the_first_form_is_brought_up_to_date_and_keeps_its_rows(path
         opened.shutdown()
 
     batch_id = asyncio.run(before())
-    engine = create_engine(f"sqlite:///{path}")
+    engine = engine_of(address)
     with engine.begin() as connection:
         connection.execute(text("DROP INDEX item_by_time"))
         for column in _ADDED:

@@ -24,6 +24,7 @@ from batchkit.core.request import NewItem
 from batchkit.core.schedule import Pace, execute_times, restagger
 from batchkit.core.target import TargetInfo
 from batchkit.errors import NotFoundError, StateError, StoreError
+from batchkit.io.migrations import SCHEMA_VERSION
 from batchkit.io.store import SqlStore
 from batchkit.testing import FakeClock
 
@@ -33,10 +34,10 @@ PACE = Pace(max_concurrent=3, batch_interval=60)
 class Shop:
     """A store, its clock, and shortcuts."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, address: Path | str) -> None:
+        self.address = address
         self.clock = FakeClock()
-        self.store = SqlStore(path, self.clock)
+        self.store = SqlStore(address, self.clock)
 
     async def batch(self, rows: int = 5, *, pace: Pace = PACE, start_in: float = 0.0, agent_id: str = "agent") -> str:
         batch_id = await self.store.begin(
@@ -85,19 +86,30 @@ def triggered(n: int, **more: Any) -> Triggered:
     return Triggered(execution=Execution(id=f"e{n}", status=ExecutionStatus.QUEUED, **more))
 
 
+Scenario = Callable[[Shop], Awaitable[None]]
+Run = Callable[[Scenario], None]
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[[Callable[[Shop], Awaitable[None]]], None]:
-    def runner(scenario: Callable[[Shop], Awaitable[None]]) -> None:
-        async def whole() -> None:
-            shop = Shop(tmp_path / "folder" / "runs.sqlite")
-            try:
-                await scenario(shop)
-            finally:
-                shop.store.shutdown()
+def run(address: Path | str) -> Run:
+    return lambda scenario: play(scenario, address)
 
-        asyncio.run(whole())
 
-    return runner
+@pytest.fixture
+def run_in_file(tmp_path: Path) -> Run:
+    """For what only a file has."""
+    return lambda scenario: play(scenario, tmp_path / "folder" / "runs.sqlite")
+
+
+def play(scenario: Scenario, address: Path | str) -> None:
+    async def whole() -> None:
+        shop = Shop(address)
+        try:
+            await scenario(shop)
+        finally:
+            shop.store.shutdown()
+
+    asyncio.run(whole())
 
 
 async def counted(shop: Shop, batch_id: str) -> None:
@@ -155,26 +167,26 @@ def test_a_batch_is_seen_only_when_it_is_whole(run) -> None:
     run(scenario)
 
 
-def test_everything_is_there_after_the_file_is_opened_again(run, tmp_path: Path) -> None:
+def test_everything_is_there_after_the_store_is_opened_again(run) -> None:
     async def scenario(shop: Shop) -> None:
         batch_id = await shop.batch()
         lease = await shop.lease(batch_id)
         await shop.store.tick(lease, claim=3)
         await shop.store.aclose()
-        again = SqlStore(shop.path, shop.clock)
+        again = SqlStore(shop.address, shop.clock)
         assert (await again.batch(batch_id)).progress.triggering == 3
         again.shutdown()
 
     run(scenario)
 
 
-def test_the_file_is_for_its_owner_only(run) -> None:
+def test_the_file_is_for_its_owner_only(run_in_file) -> None:
     async def scenario(shop: Shop) -> None:
         await shop.batch()
-        for path in shop.path.parent.iterdir():
+        for path in Path(shop.address).parent.iterdir():
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
-    run(scenario)
+    run_in_file(scenario)
 
 
 def test_a_claim_takes_what_is_due_in_order_and_only_once(run) -> None:
@@ -291,10 +303,10 @@ def test_rows_in_doubt_that_nobody_could_look_up_are_looked_up_by_whoever_can(ru
     run(scenario)
 
 
-def test_the_length_of_a_lease_is_the_stores(tmp_path: Path) -> None:
+def test_the_length_of_a_lease_is_the_stores(address: Path | str) -> None:
     async def scenario() -> None:
-        shop = Shop(tmp_path / "s.sqlite")
-        shop.store = SqlStore(shop.path, shop.clock, lease_seconds=3.0)
+        shop = Shop(address)
+        shop.store = SqlStore(shop.address, shop.clock, lease_seconds=3.0)
         batch_id = await shop.batch(1)
         lease = await shop.lease(batch_id)
         assert (lease.expires - shop.clock.boot()[1], lease.seconds) == (3.0, 3.0)
@@ -499,12 +511,16 @@ def test_a_store_of_a_newer_version_is_refused(run) -> None:
     async def scenario(shop: Shop) -> None:
         await shop.batch(1)
         await shop.store.aclose()
-        engine = create_engine(f"sqlite:///{shop.path}")
+        engine = create_engine(f"sqlite:///{shop.address}" if isinstance(shop.address, Path) else shop.address)
         with engine.begin() as connection:
             connection.execute(text("UPDATE schema_version SET version = 999"))
         engine.dispose()
         with pytest.raises(StoreError, match="newer batchkit"):
             await shop.store.batches()
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE schema_version SET version = :known"), {"known": SCHEMA_VERSION})
+        engine.dispose()
+        assert len(await shop.store.batches()) == 1
 
     run(scenario)
 
@@ -523,14 +539,14 @@ def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path: Path) -> No
     assert path.read_text().startswith("these are my notes")
 
 
-def test_a_store_deleted_while_open_is_noticed_before_the_next_write(run) -> None:
+def test_a_store_deleted_while_open_is_noticed_before_the_next_write(run_in_file) -> None:
     async def scenario(shop: Shop) -> None:
         batch_id = await shop.batch(1)
-        shop.path.unlink()
+        await asyncio.to_thread(Path(shop.address).unlink)
         with pytest.raises(StoreError, match="deleted or replaced"):
             await shop.store.pause(batch_id, "Ada")
 
-    run(scenario)
+    run_in_file(scenario)
 
 
 commands = st.lists(

@@ -33,9 +33,9 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 class Shop:
     """A store with one running batch, all of whose rows are being sent."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, address: Path | str) -> None:
         self.clock = FakeClock(START)
-        self.store = SqlStore(path, self.clock)
+        self.store = SqlStore(address, self.clock)
         self.batch_id = ""
         self.lease: Lease | None = None
         self._events = 0
@@ -106,9 +106,9 @@ class Shop:
 Scene = Callable[[Shop], Awaitable[None]]
 
 
-def play(scene: Scene, path: Path) -> None:
+def play(scene: Scene, address: Path | str) -> None:
     async def run() -> None:
-        shop = Shop(path)
+        shop = Shop(address)
         await shop.open()
         try:
             await scene(shop)
@@ -120,7 +120,7 @@ def play(scene: Scene, path: Path) -> None:
     asyncio.run(run())
 
 
-def test_an_end_is_written_down_and_its_details_are_asked_for_once(tmp_path: Path) -> None:
+def test_an_end_is_written_down_and_its_details_are_asked_for_once(address: Path | str) -> None:
     async def scene(shop: Shop) -> None:
         await shop.answer(0)
         assert await shop.hear(shop.heard(COMPLETED, outcome=ExecutionOutcome.SUCCESS, at=5)) == [Hearing.APPLIED]
@@ -138,10 +138,10 @@ def test_an_end_is_written_down_and_its_details_are_asked_for_once(tmp_path: Pat
         assert await shop.store.earliest_open(shop.batch_id) is None
         assert await shop.note(0, FAILED) == 0
 
-    play(scene, tmp_path / "s.sqlite")
+    play(scene, address)
 
 
-def test_what_the_target_says_of_an_outcome_the_webhook_left_out_is_counted(tmp_path: Path) -> None:
+def test_what_the_target_says_of_an_outcome_the_webhook_left_out_is_counted(address: Path | str) -> None:
     async def scene(shop: Shop) -> None:
         await shop.answer(0)
         await shop.hear(shop.heard(COMPLETED))
@@ -150,10 +150,10 @@ def test_what_the_target_says_of_an_outcome_the_webhook_left_out_is_counted(tmp_
         executions = (await shop.store.batch(shop.batch_id)).progress.executions
         assert (executions.succeeded, executions.failed) == (0, 1)
 
-    play(scene, tmp_path / "s.sqlite")
+    play(scene, address)
 
 
-def test_an_end_that_the_target_knows_nothing_of_stays_what_the_webhook_said(tmp_path: Path) -> None:
+def test_an_end_that_the_target_knows_nothing_of_stays_what_the_webhook_said(address: Path | str) -> None:
     async def scene(shop: Shop) -> None:
         await shop.answer(0)
         await shop.hear(shop.heard(COMPLETED, outcome=ExecutionOutcome.SUCCESS))
@@ -161,10 +161,10 @@ def test_an_end_that_the_target_knows_nothing_of_stays_what_the_webhook_said(tmp
         record = await shop.store.batch(shop.batch_id)
         assert (record.progress.executions.succeeded, record.partial) == (1, 0)
 
-    play(scene, tmp_path / "s.sqlite")
+    play(scene, address)
 
 
-def test_an_event_is_applied_once_for_ever(tmp_path: Path) -> None:
+def test_an_event_is_applied_once_for_ever(address: Path | str) -> None:
     async def scene(shop: Shop) -> None:
         await shop.answer(0)
         paused = shop.heard(ExecutionStatus.PAUSED, at=1)
@@ -174,10 +174,10 @@ def test_an_event_is_applied_once_for_ever(tmp_path: Path) -> None:
         assert await shop.hear(paused) == [Hearing.DUPLICATE]
         assert await shop.status() is RUNNING
 
-    play(scene, tmp_path / "s.sqlite")
+    play(scene, address)
 
 
-def test_states_only_move_forward_whatever_the_order(tmp_path: Path) -> None:
+def test_states_only_move_forward_whatever_the_order(address: Path | str) -> None:
     async def scene(shop: Shop) -> None:
         await shop.answer(0)
         await shop.hear(shop.heard(AWAITING, at=3))
@@ -189,30 +189,32 @@ def test_states_only_move_forward_whatever_the_order(tmp_path: Path) -> None:
         assert await shop.hear(shop.heard(COMPLETED, at=9), shop.heard(RUNNING, at=9)) == [Hearing.OUTDATED] * 2
         assert await shop.status() is FAILED
 
-    play(scene, tmp_path / "s.sqlite")
+    play(scene, address)
 
 
 @pytest.mark.parametrize("late", [None, NotSent(message="no"), Unclear(message="?")])
-def test_a_webhook_before_our_own_commit_counts_and_the_late_answer_changes_nothing(tmp_path: Path, late: Any) -> None:
+def test_a_webhook_before_our_own_commit_counts_and_the_late_answer_changes_nothing(
+    address: Path | str, late: Any
+) -> None:
     async def scene(shop: Shop) -> None:
         assert await shop.hear(shop.heard(COMPLETED)) == [Hearing.APPLIED]
         await shop.answer(0, late)
         row = (await shop.store.items(shop.batch_id))[0]
         assert (row.status, await shop.status()) == (ItemStatus.TRIGGERED, COMPLETED)
 
-    play(scene, tmp_path / "s.sqlite")
+    play(scene, address)
 
 
-def test_a_webhook_settles_a_row_in_doubt(tmp_path: Path) -> None:
+def test_a_webhook_settles_a_row_in_doubt(address: Path | str) -> None:
     async def scene(shop: Shop) -> None:
         await shop.answer(0, Unclear(message="?"))
         assert await shop.hear(shop.heard(RUNNING, began=True)) == [Hearing.APPLIED]
         assert (await shop.store.batch(shop.batch_id)).progress.in_doubt == 0
 
-    play(scene, tmp_path / "s.sqlite")
+    play(scene, address)
 
 
-def test_a_webhook_of_another_attempt_batch_item_or_execution_changes_nothing(tmp_path: Path) -> None:
+def test_a_webhook_of_another_attempt_batch_item_or_execution_changes_nothing(address: Path | str) -> None:
     async def scene(shop: Shop) -> None:
         await shop.answer(0)
         before = await shop.store.items(shop.batch_id)
@@ -226,10 +228,10 @@ def test_a_webhook_of_another_attempt_batch_item_or_execution_changes_nothing(tm
         assert await shop.store.items(shop.batch_id) == before
         assert (await shop.store.batch(shop.batch_id)).heard_at is None
 
-    play(scene, tmp_path / "s.sqlite")
+    play(scene, address)
 
 
-def test_a_webhook_without_our_metadata_is_kept_until_its_execution_is_known(tmp_path: Path) -> None:
+def test_a_webhook_without_our_metadata_is_kept_until_its_execution_is_known(address: Path | str) -> None:
     async def scene(shop: Shop) -> None:
         nowhere = {"batch_id": "", "attempt": -1}
         kept = shop.heard(FAILED, item=0, **nowhere)
@@ -238,10 +240,10 @@ def test_a_webhook_without_our_metadata_is_kept_until_its_execution_is_known(tmp
         assert await shop.status() is FAILED
         assert await shop.hear(kept) == [Hearing.DUPLICATE]
 
-    play(scene, tmp_path / "s.sqlite")
+    play(scene, address)
 
 
-def test_the_end_of_the_last_execution_is_logged_as_finished_once(tmp_path: Path) -> None:
+def test_the_end_of_the_last_execution_is_logged_as_finished_once(address: Path | str) -> None:
     async def scene(shop: Shop) -> None:
         for item in range(ROWS):
             await shop.answer(item)
@@ -252,7 +254,7 @@ def test_the_end_of_the_last_execution_is_logged_as_finished_once(tmp_path: Path
         kinds = [event.kind for event in await shop.store.events(shop.batch_id)]
         assert kinds.count("finished") == kinds.count("completed") == 1
 
-    play(scene, tmp_path / "s.sqlite")
+    play(scene, address)
 
 
 MOMENTS = [
