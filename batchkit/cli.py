@@ -198,7 +198,11 @@ _WORKER = """\
 Run batches in a process of its own, so that they outlive the notebook or terminal
 that made them: whatever is to run and has nobody to run it is taken over, within
 seconds of its process being gone. One line is printed for each event. SIGTERM or
-Ctrl-C: nothing more is sent, what is under way is recorded, and others may go on."""
+Ctrl-C: nothing more is sent, what is under way is recorded, and others may go on.
+
+With --cluster, start as many as you like: each takes up batches of workspaces with
+engine="cluster" that are for its target, and whatever else nobody runs. Limits hold
+over all of them. When one is gone, another one goes on within seconds."""
 _WEBHOOK = """\
 Take the platform's webhooks, so that outcomes are known at once and not at the
 next look. They are written into the same store, whichever process runs the
@@ -227,6 +231,18 @@ def _add_worker(command: argparse.ArgumentParser) -> None:
         dest="reference",
         metavar="MODULE:NAME",
         help="run the batches of this Python function (default: those of the platform)",
+    )
+    command.add_argument(
+        "--cluster",
+        action="store_true",
+        help="as one of any number of workers, on any machine, that share the batches of a PostgreSQL store",
+    )
+    command.add_argument(
+        "--concurrency",
+        metavar="N",
+        type=int,
+        default=20,
+        help="with --cluster: batches this worker runs at a time (default: %(default)s)",
     )
     command.add_argument(
         "--log",

@@ -19,7 +19,7 @@ from batchkit.batch import Batch
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.record import BatchRecord
 from batchkit.core.waiting import Until
-from batchkit.defaults import demo_target, is_configured, shared_demo
+from batchkit.defaults import EngineKind, demo_target, is_configured, shared_demo
 from batchkit.errors import BatchError, BatchPaused, ConfigError, NotFoundError, StateError, StoreError
 from batchkit.terminal import INTERRUPTION, Exit, Meter, visible, warn
 from batchkit.workspace import Workspace
@@ -33,7 +33,9 @@ _ASK = 1.0
 
 
 @contextmanager
-def opened(store: str | None, *, demo: bool = False, existing: bool = False) -> Iterator[Workspace]:
+def opened(
+    store: str | None, *, demo: bool = False, existing: bool = False, engine: EngineKind | None = None
+) -> Iterator[Workspace]:
     """A workspace on the platform the environment names; else, or with `demo`, on the demo platform of this machine.
 
     existing: raise NotFoundError where a store is named that does not exist, instead of making it.
@@ -44,7 +46,7 @@ def opened(store: str | None, *, demo: bool = False, existing: bool = False) -> 
         target = None
         if demo or not is_configured():
             target = demo_target(stack.enter_context(shared_demo()))
-        ws = stack.enter_context(Workspace(target, store=store))
+        ws = stack.enter_context(Workspace(target, store=store, engine=engine))
         stack.enter_context(_log_shown())
         yield ws
 

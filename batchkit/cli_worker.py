@@ -13,10 +13,11 @@ from pathlib import Path
 from threading import Event
 
 from batchkit.cli_watch import opened
+from batchkit.defaults import engine_kind
 from batchkit.engine.journal import EVENTS
 from batchkit.targets.function import FunctionTarget
 from batchkit.terminal import SIGNALS, Exit, say, visible
-from batchkit.worker import Worker
+from batchkit.worker import ClusterWorker, Worker
 from batchkit.workspace import Workspace
 
 __all__ = ["backup", "worker"]
@@ -26,17 +27,21 @@ def worker(args: Namespace) -> Exit:
     """Run what nobody runs, until a signal; then finish what is under way."""
     stop = Event()
     with ExitStack() as stack:
+        kind = engine_kind("cluster" if args.cluster else None)
         if args.reference is None:
-            ws = stack.enter_context(opened(args.store))
+            ws = stack.enter_context(opened(args.store, engine=kind))
         else:
-            ws = stack.enter_context(Workspace(FunctionTarget.load(args.reference), store=args.store))
+            ws = stack.enter_context(Workspace(FunctionTarget.load(args.reference), store=args.store, engine=kind))
 
         tell = _json_log() if args.log == "json" else _lines(ws)
         for number in SIGNALS:
             signal.signal(number, lambda *_: stop.set())
         label = ws.target.info.label or ws.target.info.url
         tell(f"worker  started: batches for {label} in {ws.store.label}")
-        Worker(ws, tell).run(stop)
+        if kind == "cluster":
+            ClusterWorker(ws, tell, concurrency=args.concurrency).run(stop)
+        else:
+            Worker(ws, tell).run(stop)
         tell("worker  stopping: what is under way is recorded first")
     return Exit.OK
 

@@ -27,7 +27,7 @@ __all__ = [
     "user_name",
 ]
 
-EngineKind = Literal["kernel", "worker"]
+EngineKind = Literal["kernel", "worker", "cluster"]
 
 
 def store_address(given: str | os.PathLike[str] | None = None) -> Address:

@@ -14,6 +14,7 @@ from pathlib import Path
 import batchkit
 from batchkit.core.lifecycle import BatchStatus
 from batchkit.core.record import BatchRecord
+from batchkit.core.wake import RESTING
 from batchkit.errors import BatchkitError
 from batchkit.targets.asteroid import AsteroidTarget
 from batchkit.workspace import Workspace
@@ -30,6 +31,7 @@ _LITTLE = 500e6
 _MOST_NAMED = 5
 #: kept under this name for the moment it takes to see whether the store can be written
 _TRY = "batchkit doctor"
+_WORKERS = {"worker": "a worker", "cluster": "the workers of a cluster"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,14 +128,15 @@ def _batches(ws: Workspace) -> tuple[str, str]:
 
 
 def _engine(ws: Workspace) -> tuple[str, str]:
-    held = [record for record in _records(ws) if record.runner_alive]
+    held = [record for record in _records(ws) if record.runner_alive and record.runner != RESTING]
     runners = {record.runner for record in held}
     text = f"{_counted(len(runners), 'process runs', 'processes run')} {_counted(len(held), 'batch', 'batches')}"
-    if ws.engine_kind == "worker":
-        text = f"batches are left to a worker (BATCHKIT_ENGINE); {text}"
+    if ws.engine_kind != "kernel":
+        text = f"batches are left to {_WORKERS[ws.engine_kind]} (BATCHKIT_ENGINE); {text}"
     waiting = [record for record in _records(ws) if record.status is BatchStatus.RUNNING and not record.runner_alive]
-    needed = ws.engine_kind == "worker" and bool(waiting) and not runners
-    return text, "No worker is at work: start `batchkit worker` with the same store." if needed else ""
+    needed = ws.engine_kind != "kernel" and bool(waiting) and not runners
+    flag = " --cluster" if ws.engine_kind == "cluster" else ""
+    return text, f"No worker is at work: start `batchkit worker{flag}` with the same store." if needed else ""
 
 
 def _platform(ws: Workspace) -> tuple[str, str]:

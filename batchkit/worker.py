@@ -1,16 +1,20 @@
-"""The worker: a process for the batches of a store that nobody else runs, so that they outlive their notebooks."""
+"""The worker: a process for the batches of a store that nobody else runs, so that they outlive their notebooks.
+
+By itself, or as one of many that share the batches of a cluster.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event
 
 from batchkit.core.record import BatchRecord
 from batchkit.core.record import Event as LogEntry
-from batchkit.errors import BatchkitError, ConfigError, StoreError
+from batchkit.errors import BatchkitError, ConfigError, EngineError, StoreError
 from batchkit.workspace import Workspace
 
-__all__ = ["Worker"]
+__all__ = ["ClusterWorker", "Worker"]
 
 #: between two looks for batches without a runner, and for what was logged
 _LOOK_SECONDS = 1.0
@@ -82,6 +86,34 @@ class Worker:
 
     def _log_of(self, batch: BatchRecord) -> list[LogEntry]:
         return self._ws.engine.call(self._ws.store.events(batch.id, limit=_MOST_ENTRIES))
+
+
+class ClusterWorker:
+    """Runs batches of the cluster that are for the workspace's target, until it is told to stop.
+
+    concurrency: how many at a time, at the most. tell: called with one line of text for each event.
+    """
+
+    def __init__(self, workspace: Workspace, tell: Callable[[str], None], *, concurrency: int) -> None:
+        if workspace.cluster is None:
+            raise ConfigError('A worker of the cluster needs a workspace with engine="cluster".')
+        if concurrency < 1:
+            raise ConfigError(f"A worker runs at least one batch at a time, not {concurrency}.")
+        self._ws = workspace
+        self._engine = workspace.cluster
+        self._tell = tell
+        self._concurrency = concurrency
+
+    def run(self, stop: Event) -> None:
+        """Work until `stop` is set. Raises EngineError where the cluster's queue cannot be used."""
+        serving = self._engine.submit(self._engine.serve(self._concurrency, self._tell))
+        while not stop.wait(_LOOK_SECONDS):
+            if serving.done():
+                serving.result()
+                raise EngineError("The worker ended by itself. Its log says why; start it again.")
+            with suppress(StoreError):
+                # Tried again with the next look; who runs the batches says what the store fails with.
+                self._ws.begin_notices()
 
 
 def _wants_a_runner(batch: BatchRecord) -> bool:

@@ -40,8 +40,10 @@ from batchkit.defaults import (
 )
 from batchkit.engine.kernel import KernelEngine
 from batchkit.errors import ConfigError, NotFoundError, ValidationError
+from batchkit.io.address import conninfo_of
 from batchkit.io.backup import copy_store
 from batchkit.io.clock import SystemClock
+from batchkit.io.leases import CLUSTER_LEASE_SECONDS, LEASE_SECONDS
 from batchkit.io.store import SqlStore
 from batchkit.io.tables import read_csv
 from batchkit.notices import Notices
@@ -51,6 +53,7 @@ from batchkit.targets.standard_webhook import StandardWebhook
 
 if TYPE_CHECKING:
     from batchkit.core.validation import Validation
+    from batchkit.engine.cluster import ClusterEngine
     from batchkit.ui.view import View
 
 __all__ = ["Workspace"]
@@ -69,8 +72,9 @@ class Workspace:
     store: the SQLite file of batches, or for several machines the URL of a PostgreSQL database (postgresql+psycopg://…);
     None means BATCHKIT_STORE, or else a file in the user's data folder. A password is better kept out of the URL: the
     driver also finds it in PGPASSWORD and ~/.pgpass.
-    engine: "kernel" runs batches in this process, "worker" leaves them to a `batchkit worker` on the same store; None
-    means BATCHKIT_ENGINE, or else "kernel".
+    engine: "kernel" runs batches in this process, "worker" leaves them to a `batchkit worker` on the same store, and
+    "cluster" to any number of `batchkit worker --cluster`, over a PostgreSQL store; None means BATCHKIT_ENGINE, or else
+    "kernel".
     A context manager: leaving it stops what runs here (`close`).
     """
 
@@ -91,9 +95,15 @@ class Workspace:
         self.target: Target = target or (AsteroidTarget() if self._demo is None else demo_target(self._demo))
         #: where the batches are: a file's path, or a URL
         self.store_address = store_address(store)
-        self._sql_store = SqlStore(self.store_address, used)
+        lease_seconds = CLUSTER_LEASE_SECONDS if self.engine_kind == "cluster" else LEASE_SECONDS
+        self._sql_store = SqlStore(self.store_address, used, lease_seconds=lease_seconds)
         self.store: Store = self._sql_store
-        self.engine = KernelEngine(store=self.store, target=self.target, clock=used, runs=self.engine_kind == "kernel")
+        #: the engine, where that is the cluster's
+        self.cluster = self._cluster_engine(used) if self.engine_kind == "cluster" else None
+        runs = self.engine_kind == "kernel"
+        self.engine: KernelEngine = self.cluster or KernelEngine(
+            store=self.store, target=self.target, clock=used, runs=runs
+        )
         self.clock = used
         self._notices = Notices(self.store_address, used)
         if (told := address_to_tell()) is not None:
@@ -346,6 +356,28 @@ class Workspace:
             )
 
     # Inside
+
+    def _cluster_engine(self, clock: Clock) -> ClusterEngine:
+        if isinstance(self.store_address, Path):
+            raise ConfigError(
+                f'engine="cluster" needs a store in PostgreSQL, which all of its workers reach; {self.store_address} '
+                "is a file. Set BATCHKIT_STORE, or store=, to a URL like postgresql+psycopg://user@host/database."
+            )
+        try:
+            # Here and not above: it is an extra of its own.
+            from batchkit.engine.cluster import ClusterEngine
+        except ImportError as error:
+            raise ConfigError(
+                f'engine="cluster" needs Procrastinate, which cannot be loaded ({str(error).splitlines()[0]}): '
+                "pip install 'batchkit[cluster]'."
+            ) from error
+        return ClusterEngine(
+            conninfo_of(self.store_address),
+            store=self.store,
+            target=self.target,
+            clock=clock,
+            lease_seconds=CLUSTER_LEASE_SECONDS,
+        )
 
     def _hint_at_demo(self) -> None:
         hint, self._demo_hint = self._demo_hint, ""

@@ -39,7 +39,7 @@ ARROWS = {
     "cli_run": {"errors", "core", "io", "targets", "workspace", "batch", "terminal", "cli_watch", "cli_batches"},
     "serve": {"errors"},
     "cli_serve": {"errors", "io", "workspace", "terminal", "cli_run", "cli_watch", "serve", "worker"},
-    "cli_worker": {"errors", "core", "engine", "targets", "workspace", "terminal", "cli_watch", "worker"},
+    "cli_worker": {"errors", "core", "engine", "defaults", "targets", "workspace", "terminal", "cli_watch", "worker"},
     "doctor": {"errors", "core", "targets", "workspace"},
     "cli_doctor": {"errors", "terminal", "cli_watch", "doctor"},
     "cli_webhook": {"errors", "io", "defaults", "terminal", "webhook"},

@@ -267,6 +267,18 @@ class Store(Protocol):
 
     async def release(self, lease: Lease) -> None: ...
 
+    async def entrust(
+        self, batch_id: str, until: datetime | None, *, revision: int, lease: Lease | None = None
+    ) -> bool:
+        """Leave the batch, with its lease, to whoever is woken for it at `until`; None: to nobody, until a command.
+
+        Anybody may acquire it, but until some seconds after `until` it does not count as interrupted. False, and
+        nothing is changed, while a runner other than that of `lease` has it, or if `revision` is not the batch's.
+        """
+
+    async def unattended(self) -> list[BatchRecord]:
+        """Batches for which there has been something to do for some seconds, and nobody does it."""
+
     async def tick(
         self,
         lease: Lease,

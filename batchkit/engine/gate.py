@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from batchkit.core.ports import Clock
 from batchkit.core.record import BatchRecord
 from batchkit.core.schedule import TOLERANCE
+from batchkit.core.wake import group_due
 
 __all__ = ["Gate"]
 
@@ -28,13 +29,7 @@ class Gate:
 
     def due(self, batch: BatchRecord) -> datetime:
         """When the next group is due, by the schedule, the working hours, and what the store says of the rate."""
-        assert batch.next_due is not None
-        due = max(batch.next_due, batch.gate_at or batch.next_due)
-        hours = batch.flow.working_hours
-        if hours is None or batch.trial:
-            return due
-        soonest = max(due, self._clock.now())
-        return due if hours.is_open(soonest) else hours.next_open(soonest)
+        return group_due(batch, self._clock.now())
 
     def delay(self, batch: BatchRecord) -> float:
         """Seconds until the next group may start."""

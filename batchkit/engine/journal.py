@@ -3,9 +3,9 @@
 The logger is "batchkit.events", the level INFO; a record's `batchkit` is a dict of
 
     event      due (rows of a group were claimed), triggered, refused, in_doubt, not_sent, held, wait (what became of a
-               request), acquired, lost, released (the lease)
+               request), acquired, lost, released (the lease), rests (the batch is left to a later wake)
     batch      its id
-    ...        rows, late (seconds after the time it was due), item, row, attempt, owner, epoch, message
+    ...        rows, until, late (seconds after the time it was due), item, row, attempt, owner, epoch, message
 """
 
 from __future__ import annotations

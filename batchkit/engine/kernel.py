@@ -26,6 +26,7 @@ from batchkit.core.record import BatchRecord, ItemChange
 from batchkit.core.retry import RetryPolicy
 from batchkit.core.waiting import Until, is_reached
 from batchkit.engine.reports import Reports
+from batchkit.engine.rest import Rest
 from batchkit.engine.runner import POLL_SECONDS, Runner
 from batchkit.errors import EngineError, StoreError
 
@@ -49,6 +50,8 @@ class KernelEngine:
     """Runs batches in this process until `close`. Its coroutines run on its own loop; `call` gets a result out.
 
     runs: whether it begins to run batches by itself; without, it only steers them, and a worker runs them.
+    rest_seconds: a batch with nothing to do for longer is given up; None: none is. worker_patience: seconds for which
+    those who wait for a batch of a worker's wait for the worker.
     """
 
     def __init__(
@@ -61,6 +64,8 @@ class KernelEngine:
         poll_seconds: float = POLL_SECONDS,
         store_patience: float = _STORE_PATIENCE_SECONDS,
         runs: bool = True,
+        rest_seconds: float | None = None,
+        worker_patience: float = _WORKER_PATIENCE_SECONDS,
     ) -> None:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._store = store
@@ -70,6 +75,10 @@ class KernelEngine:
         self._poll_seconds = poll_seconds
         self._store_patience = store_patience
         self._runs = runs
+        self._worker_patience = worker_patience
+        self._rest: Rest | None = None
+        if rest_seconds is not None:
+            self._rest = Rest(store=store, target=target, clock=clock, seconds=rest_seconds)
         self._runners: dict[str, tuple[Runner, asyncio.Task[None]]] = {}
         self._attending: dict[str, asyncio.Lock] = {}
         self._changed: dict[str, asyncio.Event] = {}
@@ -224,6 +233,7 @@ class KernelEngine:
             seed=lease.epoch,
             poll_seconds=self._poll_seconds,
             on_change=self._notify,
+            rest=self._rest,
         )
         task = asyncio.get_running_loop().create_task(runner.run(), name=f"batchkit {batch_id}")
         self._runners[batch_id] = (runner, task)
@@ -320,7 +330,7 @@ class KernelEngine:
                 batch = replace(batch, runner_alive=True)
             if batch.runner_alive:
                 attended_at = self._clock.monotonic()
-            elif not self._runs and self._clock.monotonic() < attended_at + _WORKER_PATIENCE_SECONDS:
+            elif not self._runs and self._clock.monotonic() < attended_at + self._worker_patience:
                 batch = replace(batch, runner_alive=True)
             if is_reached(batch, until, can_look_up=self._target.can_look_up):
                 return batch

@@ -20,6 +20,7 @@ from batchkit.engine.deadline import Deadline
 from batchkit.engine.follower import Follower
 from batchkit.engine.gate import Gate
 from batchkit.engine.journal import tell
+from batchkit.engine.rest import Rest
 from batchkit.engine.sender import Sender
 from batchkit.engine.settler import Settler
 from batchkit.errors import StoreError
@@ -54,6 +55,7 @@ class Runner:
         seed: int,
         poll_seconds: float,
         on_change: Callable[[BatchRecord], None],
+        rest: Rest | None = None,
     ) -> None:
         self.batch_id = lease.batch_id
         self._lease = lease
@@ -65,6 +67,8 @@ class Runner:
         self._health = Health(policy, seed=seed)
         self._poll_seconds = poll_seconds
         self._on_change = on_change
+        #: None: it keeps the batch, however long there is nothing to do
+        self._rest_of_batch = rest
         self._follower = Follower(lease.batch_id, store=store, target=target, clock=clock, on_note=self.wake)
         self._deadline = Deadline(lease.batch_id, store=store, clock=clock, on_change=self.wake)
         self._settler = Settler(lease.batch_id, store=store, target=target, clock=clock, on_outcomes=self._settled)
@@ -187,7 +191,7 @@ class Runner:
                 # While the store was claiming, the target asked to wait.
                 self._sender.ready.extend(tick.claimed)
                 self._sender.give_back()
-        if self.lost or self._is_over(tick.batch):
+        if self.lost or self._is_over(tick.batch) or await self._leaves(tick):
             return False
         await self._clock.wait(self._wakeup, self._rest(tick.batch))
         return True
@@ -273,6 +277,11 @@ class Runner:
             return True
         progress = batch.progress
         return batch.status.final and not (progress.triggering or progress.in_doubt or batch.untold)
+
+    async def _leaves(self, tick: Tick) -> bool:
+        """Whether it may end here, for there is nothing to do for long."""
+        busy = self._held or self._pause or self._quiet_is_news or not self._sender.idle
+        return not busy and self._rest_of_batch is not None and await self._rest_of_batch.begins(self._lease, tick)
 
     def _rest(self, batch: BatchRecord) -> float:
         """Seconds until something is to be done, if nothing happens."""

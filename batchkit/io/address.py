@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 
 from batchkit.errors import ConfigError
 
-__all__ = ["Address", "address_of", "data_folder", "label_of", "spelled"]
+__all__ = ["Address", "address_of", "conninfo_of", "data_folder", "label_of", "spelled"]
 
 #: a URL hides its password wherever it is printed
 Address = Path | URL
@@ -55,6 +55,11 @@ def label_of(address: Address) -> str:
         "postgresql", username=address.username, host=address.host, port=address.port, database=address.database
     )
     return shown.render_as_string()
+
+
+def conninfo_of(address: URL) -> str:
+    """The database as libpq takes it, password included. Never to be shown."""
+    return address.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def spelled(address: Address) -> str:

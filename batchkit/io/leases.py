@@ -11,17 +11,21 @@ from sqlalchemy import Connection, Row, update
 
 from batchkit.core.lifecycle import ItemStatus
 from batchkit.core.record import Lease
+from batchkit.core.wake import RESTING
 from batchkit.io.clock_changes import offset_of
 from batchkit.io.ledger import log, shift
-from batchkit.io.reading import is_alive
+from batchkit.io.reading import find_batch, is_alive
 from batchkit.io.schema import batches, items
 from batchkit.io.transaction import server_seconds
 
 __all__ = [
+    "CLUSTER_LEASE_SECONDS",
     "LEASE_SECONDS",
+    "REST_GRACE_SECONDS",
     "acquire_lease",
     "disclaim_unknown",
     "doubt_unfinished",
+    "entrust_batch",
     "is_held",
     "lease_time",
     "needs_renewal",
@@ -30,6 +34,10 @@ __all__ = [
 
 #: how long a lease holds without being renewed, unless a store is told otherwise
 LEASE_SECONDS = 15.0
+#: the same where workers of a cluster are to go on soon after one of them is gone
+CLUSTER_LEASE_SECONDS = 6.0
+#: a batch that rests may be without a runner for so long after it was to be woken
+REST_GRACE_SECONDS = 15.0
 #: a lease with less than this share of it left is renewed
 _RENEW_BELOW = 2 / 3
 
@@ -56,7 +64,7 @@ def acquire_lease(
 ) -> Lease | None:
     """Take the batch's lease with a new epoch, or None while somebody else's is alive."""
     boot_id, since_boot = boot
-    if is_alive(connection, batch, boot) and batch.runner != owner:
+    if is_alive(connection, batch, boot) and batch.runner not in (owner, RESTING):
         return None
     lease = Lease(
         batch_id=batch.id,
@@ -87,6 +95,30 @@ def release_lease(connection: Connection, lease: Lease) -> None:
         .where(batches.c.id == lease.batch_id, batches.c.runner == lease.owner, batches.c.epoch == lease.epoch)
         .values(runner="", lease_expires=0.0)
     )
+
+
+def entrust_batch(
+    connection: Connection,
+    batch_id: str,
+    until: datetime | None,
+    revision: int,
+    lease: Lease | None,
+    now: datetime,
+    boot: tuple[str, float],
+) -> bool:
+    """Give the batch to `RESTING` until some seconds after `until`, or to nobody; whether that was done."""
+    batch = find_batch(connection, batch_id)
+    mine = lease is not None and is_held(batch, lease)
+    others = not mine and batch.runner != RESTING and is_alive(connection, batch, boot)
+    if others or batch.revision != revision:
+        return False
+    values: dict[str, Any] = {"runner": "", "lease_expires": 0.0}
+    if until is not None:
+        ahead = max(0.0, (until - now).total_seconds()) + REST_GRACE_SECONDS
+        expires = lease_time(connection, boot) + ahead
+        values = {"runner": RESTING, "lease_boot": boot[0], "lease_expires": expires}
+    connection.execute(update(batches).where(batches.c.id == batch_id).values(**values))
+    return True
 
 
 def disclaim_unknown(connection: Connection, batch: Row[Any], known: Collection[int]) -> int:

@@ -43,6 +43,7 @@ from batchkit.io import (
     listing,
     outcomes,
     reading,
+    unattended,
     visit,
     webhook_events,
 )
@@ -311,6 +312,17 @@ class SqlStore:
     async def release(self, lease: Lease) -> None:
         """Give the lease up."""
         await self._database.write(leases.release_lease, lease)
+
+    async def entrust(
+        self, batch_id: str, until: datetime | None, *, revision: int, lease: Lease | None = None
+    ) -> bool:
+        """Leave the batch to whoever is woken for it at `until`; see `core.ports.Store.entrust`."""
+        now, boot = self._clock.now(), self._clock.boot()
+        return await self._database.write(leases.entrust_batch, batch_id, until, revision, lease, now, boot)
+
+    async def unattended(self) -> list[BatchRecord]:
+        """Batches that somebody should attend to, and nobody does."""
+        return await self._database.read(unattended.read_unattended, self._clock.now(), self._clock.boot())
 
     async def tick(
         self,

@@ -47,7 +47,7 @@ class Around:
             last_due=last_due,
             is_here=is_here,
             unattended=now - since,
-            has_worker=workspace.engine_kind == "worker",
+            has_worker=workspace.engine_kind != "kernel",
             missing=missing,
             trouble="" if trouble is None else str(trouble),
             relatives=relatives,
