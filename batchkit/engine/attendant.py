@@ -104,7 +104,7 @@ class Attendant:
                 [queue],
                 name=queue,
                 concurrency=concurrency,
-                fetch_job_polling_interval=_POLL_SECONDS if queue != _UPKEEP_QUEUE else _SELDOM_SECONDS,
+                fetch_job_polling_interval=_POLL_SECONDS,
                 abort_job_polling_interval=_SELDOM_SECONDS,
                 delete_jobs=DeleteJobCondition.ALWAYS,
                 install_signal_handlers=False,

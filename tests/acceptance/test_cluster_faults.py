@@ -1,0 +1,214 @@
+"""A cluster whose workers, whose server and whose submitting process die: nothing is lost, nothing is sent twice."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+from accounts import adds_up, settled_account
+from crew import Place, PlacedWorkspace, create_batch, submit, work
+from postgres_server import PostgresServer
+from processes import FULL, Processes, eventually, requests_later
+
+import batchkit as bk
+from batchkit.core.request import BATCH_KEY
+from batchkit.core.wake import RESTING, Wake
+from batchkit.engine.wakes import Wakes
+from batchkit.io.address import address_of, conninfo_of
+
+KILLS = 40 if FULL else 2
+RESTARTS = 12 if FULL else 1
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    """One of this test's own, which it may end."""
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def place(demo: bk.DemoPlatform, postgres: PostgresServer, tmp_path: Path) -> Iterator[Place]:
+    with postgres.database() as name:
+        yield Place(url=demo.url, api_key=demo.api_key, store=postgres.url(name), said=tmp_path / "said")
+
+
+@pytest.fixture
+def ws(place: Place) -> Iterator[PlacedWorkspace]:
+    with PlacedWorkspace(place) as ws:
+        yield ws
+
+
+def pid_of_runner(batch: bk.Batch) -> int:
+    """The process that runs the batch; 0: none does."""
+    record = batch.record
+    return int(record.runner.split(":")[1]) if record.runner_alive and record.runner != RESTING else 0
+
+
+def runs(batch: bk.Batch, workers: dict[int, BaseProcess]) -> bool:
+    return pid_of_runner(batch) in workers
+
+
+def fits(demo: bk.DemoPlatform, batch: bk.Batch, most: int, interval: float) -> None:
+    """By the platform's clock, no window of `interval`, less the tolerance, held more than `most` requests."""
+    times = [each.monotonic for each in demo.requests if each.metadata.get(BATCH_KEY) == batch.id]
+    for first, beyond in zip(times, times[most:], strict=False):
+        assert beyond - first >= interval - 0.25 - 0.1, f"{most + 1} requests within {beyond - first:.3f} s"
+
+
+def test_a_killed_workers_batch_goes_on_in_another_one(
+    demo: bk.DemoPlatform, place: Place, ws: PlacedWorkspace, processes: Processes
+) -> None:
+    demo.faults.latency = 0.05
+    first, second = (create_batch(ws, 20 + 15 * KILLS, max_concurrent=3, batch_interval=0.5) for _ in range(2))
+    workers = {process.pid: process for process in (processes.start(work, place) for _ in range(2))}
+    for _ in range(KILLS):
+        eventually(lambda: runs(first, workers))
+        requests_later(demo, 3)
+        pid = pid_of_runner(first)
+        if pid not in workers:
+            continue
+        processes.kill(workers.pop(pid))
+        replaced = processes.start(work, place)
+        workers[replaced.pid] = replaced
+        eventually(lambda gone=pid: pid_of_runner(first) not in (0, gone), 30)
+        adds_up(first)
+    for batch in (first, second):
+        batch.join()
+        settled_account(demo, batch)
+        fits(demo, batch, 3, 0.5)
+
+
+def test_when_all_workers_were_killed_a_new_one_goes_on(
+    demo: bk.DemoPlatform, place: Place, ws: PlacedWorkspace, processes: Processes
+) -> None:
+    workers = [processes.start(work, place) for _ in range(2)]
+    submitter = processes.start(submit, place, 30, 4, 0.4)
+    requests_later(demo, 6)
+    # Whoever made the batch goes first.
+    processes.kill(submitter)
+    [batch] = ws.batches()
+    requests_later(demo, 4)
+    for process in workers:
+        processes.kill(process)
+    eventually(lambda: batch.interrupted, 30)
+    processes.start(work, place)
+    batch.join()
+    settled_account(demo, batch)
+    fits(demo, batch, 4, 0.4)
+
+
+def test_a_server_that_was_killed_and_is_back_costs_no_row(
+    demo: bk.DemoPlatform, place: Place, processes: Processes, server: PostgresServer
+) -> None:
+    dice = random.Random(3)
+    demo.faults.latency = 0.03
+    with server.database() as name:
+        place = replace(place, store=server.url(name))
+        with PlacedWorkspace(place) as ws:
+            workers = [processes.start(work, place) for _ in range(2)]
+            running = [create_batch(ws, 30 + 60 * RESTARTS, max_concurrent=5, batch_interval=0.25) for _ in range(2)]
+            resting = create_batch(ws, 2, max_concurrent=1, batch_interval=3600)
+            eventually(lambda: resting.record.runner == RESTING)
+            for _ in range(RESTARTS):
+                requests_later(demo, 10 + dice.randint(1, 20))
+                server.stop()
+                time.sleep(dice.random())
+                server.start()
+                requests_later(demo, 10)
+            for batch in running:
+                batch.join()
+                settled_account(demo, batch)
+                fits(demo, batch, 5, 0.25)
+            # The workers still hear of what is new.
+            asked = time.monotonic()
+            resting.update(batch_interval=0.2)
+            resting.join()
+            assert time.monotonic() - asked < 10.0
+            settled_account(demo, resting)
+            for process in workers:
+                process.terminate()
+                processes.ends(process, seconds=30)
+
+
+def test_a_worker_that_is_told_to_stop_hands_its_batches_over(
+    demo: bk.DemoPlatform, place: Place, ws: PlacedWorkspace, processes: Processes
+) -> None:
+    demo.faults.latency = 0.2
+    leaving = processes.start(work, place)
+    batch = create_batch(ws, 12, max_concurrent=2, batch_interval=0.4)
+    requests_later(demo, 3)
+    processes.start(work, place)
+    eventually(lambda: pid_of_runner(batch) == leaving.pid)
+    leaving.terminate()
+    processes.ends(leaving, seconds=20)
+    assert batch.progress.triggering == 0 or pid_of_runner(batch) != leaving.pid
+    batch.join()
+    settled_account(demo, batch)
+    assert batch.record.epoch == 2
+    assert not [event for event in batch.events().itertuples() if event.kind == "in_doubt"]
+
+
+def test_stale_wakes_and_those_for_nothing_do_nothing(
+    demo: bk.DemoPlatform, place: Place, ws: PlacedWorkspace, processes: Processes, postgres: PostgresServer
+) -> None:
+    address = address_of(place.store)
+    assert not isinstance(address, Path)
+    wakes = Wakes(conninfo_of(address))
+    database = str(address.database)
+
+    def defer(batch_id: str, revision: int) -> None:
+        target = ws.target.info.identity
+        wake = Wake(batch_id=batch_id, revision=revision, due=datetime.now(UTC), target=target, at_once=True)
+        ws.engine.call(wakes.defer(wake))
+
+    paused = create_batch(ws, 6, max_concurrent=2, batch_interval=0.5)
+    later = create_batch(ws, 6, max_concurrent=2, batch_interval=1, start_at=ws.clock.now() + timedelta(hours=1))
+    # Its only wake is stale by now.
+    paused_revision = paused.record.revision
+    processes.start(work, place)
+    requests_later(demo, 2)
+    paused.pause()
+    eventually(lambda: not paused.record.runner_alive)
+    sent, epochs = demo.requests.count, (paused.record.epoch, later.record.epoch)
+    for batch in (paused, later):
+        defer(batch.id, batch.record.revision + 7)
+        defer(batch.id, batch.record.revision - 1)
+    defer(paused.id, paused_revision)
+    defer("b-nowhere", 0)
+    # Of the wake for later there is one, and it is not due.
+    eventually(lambda: _jobs(postgres, database) == [(later.id,)])
+    assert demo.requests.count == sent
+    assert (paused.record.epoch, later.record.epoch) == epochs
+    ws.engine.call(wakes.aclose())
+
+
+def test_a_wake_waits_for_a_worker_with_its_target_and_that_is_said_once(
+    demo: bk.DemoPlatform, place: Place, ws: PlacedWorkspace, processes: Processes
+) -> None:
+    assert place.said is not None
+    demo.faults.latency = 0
+    with bk.DemoPlatform(duration=0.05, failure_share=0) as another:
+        processes.start(work, replace(place, url=another.url, api_key=another.api_key))
+        batch = create_batch(ws, 2, max_concurrent=2, batch_interval=0.2)
+        eventually(lambda: place.said.exists() and "no worker with that target" in place.said.read_text(), 30)
+        time.sleep(2.5)
+        assert place.said.read_text().count("no worker with that target") == 1
+        assert batch.progress.triggered == 0
+        processes.start(work, place)
+        batch.join()
+        settled_account(demo, batch)
+        assert another.requests.count == 0
+
+
+def _jobs(postgres: PostgresServer, database: str) -> list[tuple[object, ...]]:
+    return postgres.execute(
+        "SELECT args->>'batch_id' FROM procrastinate_jobs WHERE task_name = 'batchkit.wake'", database
+    )
