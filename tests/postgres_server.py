@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,9 +49,12 @@ def _programs() -> Path:
 
 
 class PostgresServer:
-    """A server that can be killed and started again. durable: what it says is on the disk is there."""
+    """A server that can be killed and started again.
 
-    def __init__(self, *, durable: bool = False) -> None:
+    durable: what it says is on the disk is there. settings: more of them, as in postgresql.conf.
+    """
+
+    def __init__(self, *, durable: bool = False, settings: Mapping[str, str] | None = None) -> None:
         self._programs = _programs()
         self._folder = Path(tempfile.mkdtemp(prefix="batchkit-postgres-"))
         # It refuses to run as root.
@@ -62,7 +65,7 @@ class PostgresServer:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         self._count = 0
-        options = _SETTINGS | {"port": str(self.port), "fsync": "on" if durable else "off"}
+        options = _SETTINGS | dict(settings or {}) | {"port": str(self.port), "fsync": "on" if durable else "off"}
         self._options = " ".join(f"-c {name}={value or chr(39) * 2}" for name, value in options.items())
         data = ("-D", str(self._folder / "data"))
         self._run("initdb", *data, "-U", "tests", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")

@@ -21,7 +21,6 @@ from batchkit.core.waiting import Until
 from batchkit.core.wake import RESTING, Wake, next_wake
 from batchkit.engine.attendant import Attendant
 from batchkit.engine.kernel import KernelEngine
-from batchkit.engine.runner import POLL_SECONDS
 from batchkit.engine.wakes import Wakes
 from batchkit.errors import BatchInterrupted, EngineError, StoreError
 
@@ -32,6 +31,8 @@ logger = logging.getLogger("batchkit")
 
 #: a batch with nothing to do for longer is held by nobody; the failures of its last groups are forgotten then
 REST_SECONDS = 90.0
+#: how often commands are looked for, at the least; every claim looks by itself, so that one group a second costs none
+_POLL_SECONDS = 0.9
 #: those who wait for a batch wait so long for a worker to take it up
 _PATIENCE_SECONDS = 60.0
 #: seconds for which a worker waits for a database that is gone, before it says so and begins anew
@@ -53,7 +54,7 @@ class ClusterEngine(KernelEngine):
         target: Target,
         clock: Clock,
         policy: RetryPolicy | None = None,
-        poll_seconds: float = POLL_SECONDS,
+        poll_seconds: float = _POLL_SECONDS,
         rest_seconds: float = REST_SECONDS,
         lease_seconds: float,
     ) -> None:

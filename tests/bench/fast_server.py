@@ -3,7 +3,8 @@
     python tests/bench/fast_server.py PORT
 
 Answers POST with 202 and an executionId, GET with an empty page that also says the number of POSTs so far, how many
-bodies were new, and when each POST arrived (seconds since 1970).
+bodies were new, and when each POST arrived (seconds since 1970). GET /rows says, for each POST that names its row in
+the metadata, [batch, item, seconds since 1970].
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Platform(asyncio.Protocol):
     posts = 0
     bodies: ClassVar[set[bytes]] = set()
     arrivals: ClassVar[list[float]] = []
+    rows: ClassVar[list[tuple[str, int, float]]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -36,14 +38,19 @@ class Platform(asyncio.Protocol):
             if len(self.buffer) < end:
                 return
             body, self.buffer = self.buffer[head_end + 4 : end], self.buffer[end:]
-            self.answer(head.startswith(b"post"), body)
+            self.answer(head.startswith(b"post"), body, rows=head.startswith(b"get /rows"))
 
-    def answer(self, is_post: bool, body: bytes) -> None:
+    def answer(self, is_post: bool, body: bytes, *, rows: bool) -> None:
         if is_post:
             Platform.posts += 1
             Platform.bodies.add(body)
             Platform.arrivals.append(time.time())
+            named = json.loads(body).get("metadata") or {}
+            if "batchkit_batch" in named:
+                Platform.rows.append((named["batchkit_batch"], int(named["batchkit_item"]), Platform.arrivals[-1]))
             status, text = b"202 Accepted", b'{"executionId":"execution-%d","status":"queued"}' % Platform.posts
+        elif rows:
+            status, text = b"200 OK", json.dumps(Platform.rows).encode()
         else:
             said = {"items": [], "page": 1, "pageSize": 100, "total": 0, "posts": Platform.posts}
             said |= {"distinct": len(Platform.bodies), "arrivals": Platform.arrivals}
