@@ -42,9 +42,11 @@ _WAIT_SECONDS, _RETRY_SECONDS = 6.0, 0.5
 _LOCK = int.from_bytes(b"bkitwake", "big")
 #: what of Procrastinate's the statements of its installed version call
 _NEEDED = sorted(set(re.findall(r"procrastinate_\w+_v\d+(?=\()", " ".join(sql.queries.values()))))
+# Not to_regclass: it may remember that there was nothing before another process made it.
 _THERE = """
-SELECT to_regclass('procrastinate_jobs') IS NOT NULL,
-       ARRAY(SELECT name FROM unnest(%s::text[]) AS name WHERE to_regproc(name) IS NULL)
+SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'procrastinate_jobs' AND pg_table_is_visible(oid)),
+       ARRAY(SELECT name FROM unnest(%s::text[]) AS name
+             WHERE NOT EXISTS (SELECT FROM pg_proc WHERE proname = name AND pg_function_is_visible(oid)))
 """
 
 

@@ -27,6 +27,8 @@ import numpy as np
 import pandas as pd
 
 import batchkit as bk
+from batchkit.core.suggestion import suggest_mapping
+from batchkit.core.validation import validate
 from batchkit.core.wake import RESTING
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -87,7 +89,8 @@ def workspace(url: str, key: str, store: str) -> Iterator[bk.Workspace]:
 def created(ws: bk.Workspace, count: int, rows: int, start: datetime, most: int, interval: float) -> list[bk.Batch]:
     ws.target.profiles = ws.target.pools = _none  # type: ignore[method-assign, assignment]
     frame = pd.DataFrame({"value": [str(number) for number in range(rows)]})
-    checked = ws.validate(frame, bk.core.suggestion.suggest_mapping(tuple(frame.columns), AGENT), AGENT)
+    table = bk.read_csv(frame)
+    checked = validate(table, suggest_mapping(table.columns, AGENT), AGENT)
     config = bk.BatchConfig(name="b", start_at=start, max_concurrent=most, batch_interval=interval)
     return [ws.create_batch(checked, config) for _ in range(count)]
 
