@@ -33,9 +33,9 @@ _MAIN_EPILOG = f"""\
 environment:
   BATCHKIT_URL, BATCHKIT_API_KEY   the platform; without them, the demo platform
                                    on this machine
-  BATCHKIT_STORE                   the file that keeps the batches, or the URL of a
-                                   PostgreSQL database; `run`, `demo` and `worker`
-                                   make file and tables if need be
+  BATCHKIT_STORE                   the file that keeps the batches, or the URL
+                                   of a PostgreSQL database; `run`, `demo` and
+                                   `worker` make what is missing
 
 examples:
   batchkit demo

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
+from sqlalchemy import Connection, Row, and_, func, select, update
 
 from batchkit.core.lifecycle import WHY_NOT, BatchStatus, ItemStatus, check_batch_move
 from batchkit.core.record import ItemChange
 from batchkit.core.schedule import Pace, free_slots
 from batchkit.errors import NotFoundError, StateError
+from batchkit.io.item_updates import update_items
 from batchkit.io.ledger import log, log_items, shift
 from batchkit.io.reading import find_batch, next_tried
 from batchkit.io.schema import items
@@ -138,7 +139,8 @@ def move_items(
     batch, change = _pending_of(connection, batch_id, [item for item, _ in moves])
     times = dict(moves)
     if change.done:
-        connection.execute(_MOVE, [{"b_batch": batch_id, "b_item": item, "b_due": times[item]} for item in change.done])
+        moved = [{"position": item, "execute_at": times[item]} for item in change.done]
+        update_items(connection, batch_id, moved, by_hand=True)
         shift(connection, batch_id, Counter(), revision=batch.revision + 1)
     said = [(item, f"Due at {times[item]:%Y-%m-%d %H:%M:%S} UTC.") for item in change.done]
     log_items(connection, batch_id, now, actor, "item_rescheduled", said)
@@ -198,10 +200,3 @@ def _split(
 
 def _named(ids: Sequence[int]) -> Iterator[Sequence[int]]:
     return (ids[first : first + _MOST_NAMED] for first in range(0, len(ids), _MOST_NAMED))
-
-
-_MOVE = (
-    update(items)
-    .where(items.c.batch_id == bindparam("b_batch"), items.c.position == bindparam("b_item"))
-    .values(execute_at=bindparam("b_due"), by_hand=True)
-)

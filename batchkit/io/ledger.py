@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, update
 from batchkit.core.notice import notice_kind
 from batchkit.io.notices import NEWS_LOCK, post
 from batchkit.io.schema import batches, events
-from batchkit.io.transaction import hold
+from batchkit.io.transaction import hold, insert_many
 
 __all__ = ["log", "log_items", "shift"]
 
@@ -36,8 +36,7 @@ def log_items(
     """Append one line for each item: (item, message)."""
     common = {"batch_id": batch_id, "at": at, "actor": actor, "kind": kind}
     rows = [common | {"position": item, "message": message} for item, message in messages]
-    if rows:
-        connection.execute(insert(events), rows)
+    insert_many(connection, events, rows)
 
 
 def shift(connection: Connection, batch_id: str, moves: Counter[str], **values: Any) -> None:

@@ -9,12 +9,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, select
 
 from batchkit.core.execution import LOST, Execution, ExecutionOutcome, ExecutionStatus
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.outcome import Refused, Triggered, Unclear
 from batchkit.core.record import ItemOutcome
+from batchkit.io.item_updates import update_items
 from batchkit.io.ledger import log, shift
 from batchkit.io.reading import execution_of
 from batchkit.io.schema import items
@@ -23,44 +24,7 @@ __all__ = ["note_executions", "record_outcomes"]
 
 _TERMINAL = [status for status in ExecutionStatus if status.terminal]
 
-# Built once: the same statements run for every group of every batch.
-_item = and_(items.c.batch_id == bindparam("b_batch"), items.c.position == bindparam("b_position"))
-_EXECUTION: dict[str, Any] = {
-    "x_status": bindparam("b_status"),
-    "x_outcome": bindparam("b_outcome"),
-    "x_reasoning": bindparam("b_reasoning"),
-    "x_result": bindparam("b_result"),
-    "x_error": bindparam("b_error"),
-    "x_url": bindparam("b_url"),
-    "x_profile": bindparam("b_profile"),
-    "x_created": bindparam("b_created"),
-    "x_started": bindparam("b_started"),
-    "x_finished": bindparam("b_finished"),
-}
-_NOTE = (
-    update(items).where(_item).values(**_EXECUTION, x_heard=bindparam("b_heard"), x_timed_out=bindparam("b_timed_out"))
-)
-_TRIGGERED: dict[str, Any] = {
-    "status": ItemStatus.TRIGGERED,
-    "triggered_at": bindparam("b_at"),
-    "settle_at": None,
-    "error": "",
-    "execution_id": bindparam("b_id"),
-}
-#: an answer that says nothing but id and status, which is nearly all of them
-_BEGUN = update(items).where(_item).values(**_TRIGGERED, x_status=bindparam("b_status"))
-#: an execution that was looked up
-_FOUND = update(items).where(_item).values(**_TRIGGERED, **_EXECUTION)
-_SETTLE = (
-    update(items)
-    .where(_item)
-    .values(
-        status=bindparam("b_to"),
-        error=bindparam("b_error"),
-        settle_at=bindparam("b_settle"),
-        execute_at=bindparam("b_due"),
-    )
-)
+# Built once: it runs for every group of every batch.
 _STATES = select(items.c.position, items.c.status, items.c.attempt, items.c.execute_at).where(
     items.c.batch_id == bindparam("b_batch"), items.c.position.in_(bindparam("b_positions", expanding=True))
 )
@@ -87,13 +51,14 @@ def record_outcomes(connection: Connection, batch: Row[Any], outcomes: Sequence[
     moves: Counter[str] = Counter()
     for outcome in news.values():
         row = current[outcome.item]
-        key = {"b_batch": batch.id, "b_position": outcome.item}
+        key: dict[str, Any] = {"position": outcome.item}
         if isinstance(outcome.outcome, Triggered):
             to = ItemStatus.TRIGGERED
             execution = outcome.outcome.execution
-            key |= {"b_at": outcome.at, "b_id": execution.id}
+            key |= {"triggered_at": outcome.at, "execution_id": execution.id}
+            # Nearly all answers say no more.
             if execution == Execution(id=execution.id, status=execution.status):
-                begun.append(key | {"b_status": execution.status})
+                begun.append(key | {"x_status": execution.status})
             else:
                 found.append(key | _execution_values(execution))
             moves[f"x_{execution.standing}"] += 1
@@ -104,9 +69,9 @@ def record_outcomes(connection: Connection, batch: Row[Any], outcomes: Sequence[
             _log_settled(connection, batch, outcome, to)
         moves[f"n_{row.status}"] -= 1
         moves[f"n_{to}"] += 1
-    for statement, values in ((_BEGUN, begun), (_FOUND, found), (_SETTLE, settled)):
-        if values:
-            connection.execute(statement, values)
+    for triggered in (begun, found):
+        update_items(connection, batch.id, triggered, status=ItemStatus.TRIGGERED, settle_at=None, error="")
+    update_items(connection, batch.id, settled)
     return moves
 
 
@@ -155,13 +120,13 @@ def note_executions(
             moves["x_partial"] += 1
         last = heard[item] if heard is not None else None if ended else row.x_heard
         late = row.x_timed_out and not ended
-        key = {"b_batch": batch_id, "b_position": item, "b_heard": last, "b_timed_out": late}
+        key = {"position": item, "x_heard": last, "x_timed_out": late}
         changes.append(key | _execution_values(execution))
         moves["x_timed_out"] -= row.x_timed_out and ended
         moves[f"x_{_known(row).standing}"] -= 1
         moves[f"x_{execution.standing}"] += 1
     if changes:
-        connection.execute(_NOTE, changes)
+        update_items(connection, batch_id, changes)
         shift(connection, batch_id, moves)
     return len(changes)
 
@@ -207,20 +172,20 @@ def _settled_values(
         log(connection, batch.id, outcome.at, "batchkit", to, message, outcome.item)
     # A row made ready again is due from now on, not since its first slot.
     due = max(due, outcome.at) if to is ItemStatus.PENDING else due
-    return {"b_to": to, "b_error": message, "b_settle": outcome.settle_at, "b_due": due}
+    return {"status": to, "error": message, "settle_at": outcome.settle_at, "execute_at": due}
 
 
 def _execution_values(execution: Execution) -> dict[str, Any]:
     result = execution.result
     return {
-        "b_status": execution.status,
-        "b_outcome": execution.outcome,
-        "b_reasoning": execution.reasoning or None,
-        "b_result": None if result is None else json.dumps(result, ensure_ascii=False, separators=(",", ":")),
-        "b_error": execution.error or None,
-        "b_url": execution.url or None,
-        "b_profile": execution.profile_name or None,
-        "b_created": execution.created_at,
-        "b_started": execution.started_at,
-        "b_finished": execution.finished_at,
+        "x_status": execution.status,
+        "x_outcome": execution.outcome,
+        "x_reasoning": execution.reasoning or None,
+        "x_result": None if result is None else json.dumps(result, ensure_ascii=False, separators=(",", ":")),
+        "x_error": execution.error or None,
+        "x_url": execution.url or None,
+        "x_profile": execution.profile_name or None,
+        "x_created": execution.created_at,
+        "x_started": execution.started_at,
+        "x_finished": execution.finished_at,
     }

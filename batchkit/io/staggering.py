@@ -8,21 +8,16 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, and_, bindparam, case, func, literal, select, type_coerce, update
+from sqlalchemy import BigInteger, Connection, Row, and_, case, func, literal, select, type_coerce, update
 
 from batchkit.core.flow import Flow
 from batchkit.core.lifecycle import ItemStatus
 from batchkit.core.schedule import Pace
 from batchkit.core.slots import Slots
+from batchkit.io.item_updates import update_items
 from batchkit.io.schema import items, microseconds
 
 __all__ = ["due_times", "flow_of", "stagger", "stagger_from"]
-
-_SET_DUE = (
-    update(items)
-    .where(items.c.batch_id == bindparam("b_batch"), items.c.position == bindparam("b_position"))
-    .values(execute_at=bindparam("b_due"), by_hand=False)
-)
 
 
 @lru_cache(maxsize=256)
@@ -92,7 +87,6 @@ def _stagger_one_by_one(connection: Connection, batch_id: str, moving: Any, slot
         due = slots.slot(rank // slots.pace.max_concurrent)
         if row.not_before is not None and row.not_before > due:
             due = slots.at_or_after(row.not_before)
-        moves.append({"b_batch": batch_id, "b_position": row.position, "b_due": due})
-    if moves:
-        connection.execute(_SET_DUE, moves)
+        moves.append({"position": row.position, "execute_at": due})
+    update_items(connection, batch_id, moves, by_hand=False)
     return len(moves)
