@@ -18,12 +18,14 @@ from batchkit.io.family import check_again
 from batchkit.io.ledger import log
 from batchkit.io.schema import batches, events, inputs, items, left_out
 from batchkit.io.staggering import due_times
-from batchkit.io.transaction import hold, insert_many
+from batchkit.io.transaction import count_anew, hold, insert_many
 
 __all__ = ["add_items", "add_left_out", "begin_batch", "delete_unfinished", "publish_batch"]
 
 #: a batch not published after this was left behind by a process that ended
 _ABANDONED = timedelta(hours=12)
+#: so many new rows change what is the best way to find them
+_MANY = 5_000
 
 
 _THE_OTHERS = (
@@ -153,6 +155,8 @@ def publish_batch(connection: Connection, batch_id: str, actor: str, now: dateti
         connection.execute(_THE_OTHERS)
     if row.origin is not None:
         check_again(connection, row, forced=forced)
+    if row.total >= _MANY:
+        count_anew(connection, items, inputs)
     running = row.start_at <= now or row.trial > 0
     status = BatchStatus.RUNNING if running else BatchStatus.PENDING
     connection.execute(

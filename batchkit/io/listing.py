@@ -15,7 +15,7 @@ from batchkit.core.record import ItemRecord
 from batchkit.core.request import NewItem
 from batchkit.errors import NotFoundError
 from batchkit.io.reading import batch_of, find_batch, profile_of, read_items
-from batchkit.io.schema import batches, inputs, items
+from batchkit.io.schema import IS_PENDING, batches, inputs, items
 
 __all__ = ["read_ahead", "read_input", "read_overview", "read_page", "read_positions"]
 
@@ -27,7 +27,7 @@ _ROW_DIGITS = 10
 _ID_CHARACTERS = 4
 _LAST_DUE = (
     select(items.c.execute_at)
-    .where(items.c.batch_id == bindparam("b_id"), items.c.status == ItemStatus.PENDING)
+    .where(items.c.batch_id == bindparam("b_id"), IS_PENDING)
     .order_by(items.c.execute_at.desc())
     .limit(1)
 )

@@ -15,11 +15,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
 
-from batchkit.core.lifecycle import BatchStatus, ItemStatus
+from batchkit.core.lifecycle import BatchStatus
 from batchkit.core.profile import PinnedPool, ProfileRef, picked, wait_for
 from batchkit.core.target import TargetInfo
 from batchkit.io.reading import profile_of
-from batchkit.io.schema import IN_USE, batches, inputs, items, microseconds, profile_uses
+from batchkit.io.schema import IN_USE, IS_PENDING, batches, inputs, items, microseconds, profile_uses
 from batchkit.io.transaction import hold
 
 __all__ = ["Choice", "choose"]
@@ -42,7 +42,7 @@ _DUE = (
     .join(inputs, and_(inputs.c.batch_id == items.c.batch_id, inputs.c.position == items.c.position))
     .where(
         items.c.batch_id == bindparam("b_batch"),
-        items.c.status == ItemStatus.PENDING,
+        IS_PENDING,
         items.c.execute_at <= bindparam("b_until"),
         items.c.position < bindparam("b_before"),
     )

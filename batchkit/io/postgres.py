@@ -221,6 +221,10 @@ def _mend(
 ) -> tuple[str, Any]:
     if connection.get_execution_options().get("batchkit_mend", False):
         rows = parameters if executemany else [parameters]
-        mended = [{name: whole(value, nul=False) for name, value in row.items()} if row else row for row in rows]
+        mended = [{name: _whole(value) for name, value in row.items()} if row else row for row in rows]
         parameters = mended if executemany else mended[0]
     return statement, parameters
+
+
+def _whole(value: object) -> object:
+    return [whole(each, nul=False) for each in value] if isinstance(value, list) else whole(value, nul=False)

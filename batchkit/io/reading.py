@@ -17,7 +17,7 @@ from batchkit.core.record import BatchRecord, Event, ItemRecord, Unread
 from batchkit.core.schedule import Pace
 from batchkit.core.target import TargetInfo
 from batchkit.errors import NotFoundError
-from batchkit.io.schema import batches, events, inputs, items, left_out
+from batchkit.io.schema import IS_PENDING, batches, events, inputs, items, left_out
 from batchkit.io.staggering import flow_of
 from batchkit.io.transaction import is_read, server_seconds
 
@@ -50,7 +50,7 @@ _FIND_TO_WRITE = _FIND.with_for_update()
 _HOLD = select(batches.c.id).where(batches.c.id == bindparam("b_id")).with_for_update()
 _NEXT_DUE = (
     select(items.c.execute_at)
-    .where(items.c.batch_id == bindparam("b_id"), items.c.status == ItemStatus.PENDING)
+    .where(items.c.batch_id == bindparam("b_id"), IS_PENDING)
     .order_by(items.c.execute_at)
     .limit(1)
 )

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    literal_column,
     text,
 )
 
@@ -28,6 +29,7 @@ from batchkit.core.lifecycle import ItemStatus
 
 __all__ = [
     "IN_USE",
+    "IS_PENDING",
     "Instant",
     "batch_by_origin",
     "batch_by_pool",
@@ -178,13 +180,15 @@ items = Table(
     Column("x_heard", Instant),
     sqlite_with_rowid=False,
 )
+#: the condition of a pending item; queries that go by time repeat it word for word, to use the index
+IS_PENDING = items.c.status == literal_column("'pending'")
 Index(
     "item_due",
     items.c.batch_id,
     items.c.execute_at,
     items.c.position,
-    sqlite_where=items.c.status == "pending",
-    postgresql_where=items.c.status == "pending",
+    sqlite_where=IS_PENDING,
+    postgresql_where=IS_PENDING,
 )
 Index("item_by_status", items.c.batch_id, items.c.status, items.c.position)
 #: the condition of an item whose execution holds a profile; queries repeat it word for word, to use the index

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, insert, text
 
-__all__ = ["LOCKS", "hold", "insert_many", "is_read", "key_of", "server_seconds", "whole"]
+__all__ = ["LOCKS", "count_anew", "hold", "insert_many", "is_read", "key_of", "server_seconds", "whole"]
 
 #: the first half of the keys of batchkit's advisory locks
 LOCKS = int.from_bytes(b"bkit", "big")
@@ -59,6 +59,13 @@ def insert_many(connection: Connection, table: Table, rows: Sequence[Mapping[str
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
         for values in _bound(connection, table, names, rows):
             copy.write_row(values)
+
+
+def count_anew(connection: Connection, *tables: Table) -> None:
+    """Have the database look at tables that many rows were added to, before it chooses a way to these."""
+    if connection.dialect.name == "postgresql":
+        names = ", ".join(connection.dialect.identifier_preparer.format_table(table) for table in tables)
+        connection.execute(text(f"ANALYZE {names}"))
 
 
 def whole(value: object, *, nul: bool = True) -> object:

@@ -24,7 +24,7 @@ from batchkit.io.ledger import log
 from batchkit.io.outcomes import record_outcomes
 from batchkit.io.pool_claims import choose
 from batchkit.io.reading import batch_of, find_batch, next_tried, profile_of
-from batchkit.io.schema import batches, inputs, items
+from batchkit.io.schema import IS_PENDING, batches, inputs, items
 from batchkit.io.staggering import flow_of
 from batchkit.io.webhook_events import apply_kept
 
@@ -42,7 +42,7 @@ _JOINED = select(
 _DUE = (
     _JOINED.where(
         items.c.batch_id == bindparam("b_batch"),
-        items.c.status == ItemStatus.PENDING,
+        IS_PENDING,
         items.c.execute_at <= bindparam("b_until"),
     )
     .order_by(items.c.execute_at, items.c.position)

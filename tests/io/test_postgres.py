@@ -41,7 +41,7 @@ from batchkit.io.opening import database_at
 from batchkit.io.outbox import Outbox
 from batchkit.io.postgres import PostgresDatabase
 from batchkit.io.reading import find_batch
-from batchkit.io.schema import batches
+from batchkit.io.schema import IS_PENDING, batches, items
 from batchkit.io.store import SqlStore
 
 PASSWORD = "hunter2-and-more"
@@ -151,6 +151,14 @@ async def add_up(store: SqlStore, batch_id: str) -> None:
     standings = Counter(item.execution.standing for item in items if item.execution is not None)
     for name in ("running", "waiting", "succeeded", "failed", "cancelled"):
         assert getattr(progress.executions, name) == standings[name], name
+
+
+def way_to_what_is_due(connection: Connection, batch_id: str) -> str:
+    """How the database finds the rows to be sent next."""
+    due = select(items.c.position).where(items.c.batch_id == batch_id, IS_PENDING)
+    due = due.order_by(items.c.execute_at, items.c.position).limit(100)
+    statement = due.compile(connection, compile_kwargs={"literal_binds": True})
+    return "\n".join(connection.scalars(text(f"EXPLAIN {statement}")))
 
 
 # Several machines
@@ -477,6 +485,12 @@ def test_intervals_of_days_and_files_of_many_rows_fit(site: Site) -> None:
         times = [item.execute_at for item in await store.items(batch_id)]
         assert [later - earlier for earlier, later in pairwise(times)] == [day, day]
         many = await make(store, 5_000)
+        # Known at once, and not only after the server has had a look by itself: until then it reads all rows for a few.
+        [(known,)] = site.execute("SELECT min(reltuples) FROM pg_class WHERE relname IN ('item', 'item_input')")
+        assert known == 5_003
+        plan = await site.database().read(way_to_what_is_due, many)
+        assert "using item_due" in plan
+        assert "Sort" not in plan
         assert (await store.cancel(many, "Ada")).progress.cancelled == 5_000
         await store.delete(many, "me")
         with pytest.raises(NotFoundError):
