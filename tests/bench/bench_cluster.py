@@ -75,6 +75,15 @@ def workers(url: str, key: str, store: str, count: int, concurrency: int) -> Ite
             process.wait()
 
 
+def at_work(server: PostgresServer, name: str, count: int) -> None:
+    """Return once so many workers have begun; each is two of Procrastinate's."""
+    there = "SELECT to_regclass('procrastinate_workers') IS NOT NULL"
+    while server.execute(there, name) != [(True,)]:
+        time.sleep(0.1)
+    while server.execute("SELECT count(*) FROM procrastinate_workers", name) != [(2 * count,)]:
+        time.sleep(0.1)
+
+
 async def _none() -> list[object]:
     return []
 
@@ -101,9 +110,10 @@ def pace(server: PostgresServer, items: int, rate: int) -> None:
         store = server.url(name)
         server.execute("CREATE EXTENSION pg_stat_statements", name)
         with workspace(url, "key", store) as ws, workers(url, "key", store, BATCHES, 1):
-            start = ws.clock.now() + timedelta(seconds=15 + items / 1000)
+            at_work(server, name, BATCHES)
+            start = ws.clock.now() + timedelta(seconds=8 + items / 2000)
             batches = created(ws, BATCHES, rows, start, most, 1.0)
-            assert ws.clock.now() < start - timedelta(seconds=5), "this machine is too busy"
+            assert ws.clock.now() < start - timedelta(seconds=4), "this machine is too busy"
             while ws.clock.now() < start:
                 time.sleep(0.01)
             server.execute("SELECT pg_stat_statements_reset()", name)
@@ -137,9 +147,10 @@ def throughput(server: PostgresServer, items: int) -> None:
         with fast_server() as url, server.database() as name:
             store = server.url(name)
             with workspace(url, "key", store) as ws, workers(url, "key", store, count, BATCHES // count):
-                start = ws.clock.now() + timedelta(seconds=10 + items / 1000)
+                at_work(server, name, count)
+                start = ws.clock.now() + timedelta(seconds=8 + items / 2000)
                 batches = created(ws, BATCHES, items // BATCHES, start, 32, 0)
-                assert ws.clock.now() < start - timedelta(seconds=5), "this machine is too busy"
+                assert ws.clock.now() < start - timedelta(seconds=4), "this machine is too busy"
                 for batch in batches:
                     batch.join()
                 ends = [batch.record.finished_at for batch in batches]
