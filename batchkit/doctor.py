@@ -93,15 +93,20 @@ def _store(ws: Workspace) -> tuple[str, str]:
     text = (
         f"{ws.store.label}: {_counted(len(_records(ws)), 'batch', 'batches')}, a write takes {seconds * 1000:,.0f} ms"
     )
-    path = Path(ws.store.label)
+    path = ws.store_address
     advice = []
-    if path.is_file():
+    if isinstance(path, Path):
         size, free = path.stat().st_size, shutil.disk_usage(path.parent).free
         text += f", {size / 1e6:,.1f} MB, {free / 1e9:,.1f} GB free"
         if free < max(_LITTLE, size):
             advice.append("Free some space: once the disk is full nothing more is sent.")
     if seconds > _SLOW_WRITE:
-        advice.append("Writes are slow: put the store on a faster local disk, with BATCHKIT_STORE.")
+        faster = (
+            "put the store on a faster local disk, with BATCHKIT_STORE."
+            if isinstance(path, Path)
+            else "look at the way to the database's server, and at its disk."
+        )
+        advice.append(f"Writes are slow: {faster}")
     return text, " ".join(advice)
 
 

@@ -153,6 +153,7 @@ class PostgresDatabase:
 
     def explain(self, error: Exception) -> StoreError:
         """The error in plain words, with what is to be done."""
+        _forget_frames(error)
         cause, code = _cause(error), _code(error)
         said = _QUESTION.sub("", " ".join(str(cause).split())).rstrip(".")
         if self._url.password:
@@ -188,6 +189,13 @@ def _driver() -> Any:
             f"A store in PostgreSQL needs psycopg, which cannot be loaded ({str(error).splitlines()[0]}): "
             "pip install 'batchkit[cluster]'."
         ) from error
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Keep what led to the error to ourselves: the driver's frames hold the password, and some tracebacks show them."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _cause(error: Exception) -> BaseException:

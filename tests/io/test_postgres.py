@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import psycopg
@@ -151,6 +152,13 @@ async def add_up(store: SqlStore, batch_id: str) -> None:
     standings = Counter(item.execution.standing for item in items if item.execution is not None)
     for name in ("running", "waiting", "succeeded", "failed", "cancelled"):
         assert getattr(progress.executions, name) == standings[name], name
+
+
+def frames(error: BaseException | None) -> Iterator[FrameType]:
+    """All that a traceback with variables would show."""
+    while error is not None:
+        yield from (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+        error = error.__cause__ or error.__context__
 
 
 def way_to_what_is_due(connection: Connection, batch_id: str) -> str:
@@ -420,6 +428,7 @@ def test_a_server_that_is_not_there_is_named_with_what_to_do(caplog: pytest.LogC
             asyncio.run(store.batches())
         store.shutdown()
     shown = "".join(traceback.format_exception(told.value)) + caplog.text + repr(store) + store.label
+    shown += repr([frame.f_locals for frame in frames(told.value) if frame.f_code.co_filename != __file__])
     assert "postgresql://ada@127.0.0.1" in shown
     assert PASSWORD not in shown
 
