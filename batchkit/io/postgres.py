@@ -67,6 +67,12 @@ _ADVICE = {
 _CONFLICTS = frozenset({"40001", "40P01", "23505"})
 #: after these the connection is as good as before
 _HARMLESS = _CONFLICTS | {"53100", "55P03", "42501", "25006"}
+_TURNED_AWAY = (
+    "Check the user and the database in the URL, and how the password is given: "
+    "PGPASSWORD or ~/.pgpass keep it out of the URL."
+)
+#: what a server says that will let us in later
+_AT_THE_MOMENT = ("starting up", "shutting down", "recovery", "too many", "remaining connection slots")
 #: what the driver asks whoever reads it
 _QUESTION = re.compile(r" Is the server running [^?]*\?")
 _BROKEN = ("08", "57P", "25P03")
@@ -142,9 +148,11 @@ class PostgresDatabase:
         return _code(error) in _CONFLICTS
 
     def is_lost(self, error: Exception) -> bool:
-        """Whether the connection broke."""
+        """Whether the connection broke, or the server is not there at the moment."""
         code = _code(error)
-        return code.startswith(_BROKEN) if code else isinstance(_cause(error), _driver().OperationalError)
+        if code:
+            return code.startswith(_BROKEN)
+        return isinstance(_cause(error), _driver().OperationalError) and not _is_turned_away(error)
 
     def is_unwritable(self, error: Exception) -> bool:
         """Whether it was given half a character, or NUL."""
@@ -161,6 +169,8 @@ class PostgresDatabase:
             said = said.replace(str(self._url.password), "***")
         fitting = [start for start in _ADVICE if code.startswith(start)] if code else []
         advice = _ADVICE[max(fitting, key=len)] if fitting else _LOST if self.is_lost(error) else ""
+        if _is_turned_away(error):
+            advice = _TURNED_AWAY
         failed = StoreError(f"The store {self.label} failed: {said}. {advice}".rstrip())
         failed.passing = self.is_lost(error)
         return failed
@@ -206,6 +216,12 @@ def _cause(error: Exception) -> BaseException:
 def _code(error: Exception) -> str:
     """PostgreSQL's code for an error, empty where the server did not say."""
     return getattr(_cause(error), "sqlstate", None) or ""
+
+
+def _is_turned_away(error: Exception) -> bool:
+    """Whether the server is there and does not let us in. It gives no code for that, and comes and goes with others."""
+    said = str(_cause(error))
+    return not _code(error) and "FATAL:" in said and not any(word in said for word in _AT_THE_MOMENT)
 
 
 def _begin(connection: Connection) -> None:

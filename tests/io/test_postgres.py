@@ -429,8 +429,17 @@ def test_a_server_that_is_not_there_is_named_with_what_to_do(caplog: pytest.LogC
         store.shutdown()
     shown = "".join(traceback.format_exception(told.value)) + caplog.text + repr(store) + store.label
     shown += repr([frame.f_locals for frame in frames(told.value) if frame.f_code.co_filename != __file__])
+    assert told.value.passing
     assert "postgresql://ada@127.0.0.1" in shown
     assert PASSWORD not in shown
+
+
+def test_a_server_that_does_not_let_us_in_is_not_waited_for(postgres: PostgresServer) -> None:
+    store = SqlStore(postgres.url("nothing_of_this_name"), SystemClock())
+    with pytest.raises(StoreError, match=r"does not exist.*Check the user and the database") as told:
+        asyncio.run(store.batches())
+    assert not told.value.passing
+    store.shutdown()
 
 
 def test_whoever_waits_too_long_for_another_process_is_told(site: Site) -> None:
