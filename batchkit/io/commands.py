@@ -18,6 +18,7 @@ from batchkit.io.ledger import log, log_items, shift
 from batchkit.io.reading import find_batch, next_tried
 from batchkit.io.schema import items
 from batchkit.io.staggering import flow_of, stagger_from
+from batchkit.io.transaction import among
 
 __all__ = [
     "cancel_batch",
@@ -94,7 +95,7 @@ def cancel_items(connection: Connection, batch_id: str, ids: Sequence[int], now:
     if change.done:
         connection.execute(
             update(items)
-            .where(items.c.batch_id == batch_id, items.c.position.in_(change.done))
+            .where(items.c.batch_id == batch_id, among(connection, items.c.position, change.done))
             .values(status=ItemStatus.CANCELLED)
         )
         moves = Counter({"n_pending": -len(change.done), "n_cancelled": len(change.done)})
@@ -123,7 +124,9 @@ def find_slots(
     query = select(items.c.execute_at, func.count()).where(pending).group_by(items.c.execute_at)
     taken = Counter({row[0]: row[1] for row in connection.execute(query)})
     for some in _named(change.done):
-        taken.subtract(connection.scalars(select(items.c.execute_at).where(pending, items.c.position.in_(some))))
+        taken.subtract(
+            connection.scalars(select(items.c.execute_at).where(pending, among(connection, items.c.position, some)))
+        )
     others = sorted((time, count) for time, count in taken.items() if count > 0)
     times = free_slots(len(change.done), earliest, others, pace)
     hours = flow_of(batch.flow).working_hours
@@ -163,7 +166,7 @@ def settle_items(
     if done:
         connection.execute(
             update(items)
-            .where(items.c.batch_id == batch_id, items.c.position.in_(done))
+            .where(items.c.batch_id == batch_id, among(connection, items.c.position, done))
             .values(status=to, settle_at=None, execute_at=now)
         )
         moves = Counter({"n_in_doubt": -len(done), f"n_{to}": len(done)})
@@ -188,7 +191,7 @@ def _split(
     states = {
         row.position: ItemStatus(row.status)
         for some in _named(list(chosen))
-        for row in connection.execute(query.where(items.c.position.in_(some)))
+        for row in connection.execute(query.where(among(connection, items.c.position, some)))
     }
     unknown = [item for item in chosen if item not in states]
     if unknown:

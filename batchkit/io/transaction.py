@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, insert, text
+from sqlalchemy import ARRAY, ColumnElement, Connection, Table, any_, insert, literal, text
 
-__all__ = ["LOCKS", "count_anew", "hold", "insert_many", "is_read", "key_of", "server_seconds", "whole"]
+__all__ = ["LOCKS", "among", "count_anew", "hold", "insert_many", "is_read", "key_of", "server_seconds", "whole"]
+
+T = TypeVar("T")
 
 #: the first half of the keys of batchkit's advisory locks
 LOCKS = int.from_bytes(b"bkit", "big")
@@ -42,6 +44,13 @@ def server_seconds(connection: Connection) -> float | None:
     """
     seconds: float | None = connection.info.get("batchkit_seconds")
     return seconds
+
+
+def among(connection: Connection, column: ColumnElement[T], values: Sequence[T]) -> ColumnElement[bool]:
+    """Whether the column has one of many values: a list where the database knows lists, and else each by itself."""
+    if connection.dialect.name == "postgresql":
+        return column == any_(literal(list(values), ARRAY(column.type)))
+    return column.in_(values)
 
 
 def insert_many(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
