@@ -315,7 +315,7 @@ def test_a_transaction_undone_for_another_one_is_done_again(site: Site) -> None:
             connection.execute(update(batches).values(revision=batches.c.revision + 1))
 
         await asyncio.gather(one.write(work, *ids), other.write(work, *reversed(ids)))
-        assert sum(runs.values()) == 3
+        assert sum(runs.values()) >= 3
         assert [(await store.batch(each)).revision for each in ids] == [2, 2]
 
     play(scenario)
