@@ -373,3 +373,16 @@ def test_objects_are_written_as_json(ws: bk.Workspace, tmp_path: Path) -> None:
     bk.write_csv(batch.results(), tmp_path / "results.csv")
     written = pd.read_csv(tmp_path / "results.csv")
     assert [json.loads(text) for text in written["result"]] == batch.results()["result"].tolist()
+
+
+def test_a_cluster_needs_a_postgresql_store(tmp_path: Path) -> None:
+    with pytest.raises(bk.ConfigError, match=r"needs a store in PostgreSQL.*runs\.sqlite is a file"):
+        bk.Workspace(ScriptedTarget(), store=tmp_path / "runs.sqlite", engine="cluster")
+
+
+def test_a_cluster_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("batchkit.engine.") or name == "procrastinate"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "procrastinate", None)
+    with pytest.raises(bk.ConfigError, match=r"needs Procrastinate.*pip install 'batchkit\[cluster\]'"):
+        bk.Workspace(ScriptedTarget(), store="postgresql+psycopg://nobody@127.0.0.1:1/none", engine="cluster")

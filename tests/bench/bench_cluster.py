@@ -1,6 +1,7 @@
 """The cluster engine: workers as processes over a PostgreSQL server that syncs its log, against one fast server.
 
-    python tests/bench/bench_cluster.py [--items 20000] [--rate 200] [--kills 5] [--only pace|throughput|kills]
+    python tests/bench/bench_cluster.py [--items 20000] [--rate 200] [--interval 1] [--kills 5]
+                                        [--only pace|throughput|kills]
 
 pace: so many rows, as four batches over four workers; rows sent twice and lost by the server's count, lateness of each
 row against the formula, also by the server's clock, and SQL statements by pg_stat_statements, BEGIN, COMMIT and the
@@ -104,21 +105,21 @@ def created(ws: bk.Workspace, count: int, rows: int, start: datetime, most: int,
     return [ws.create_batch(checked, config) for _ in range(count)]
 
 
-def pace(server: PostgresServer, items: int, rate: int) -> None:
-    rows, most = items // BATCHES, rate // BATCHES
+def pace(server: PostgresServer, items: int, rate: int, interval: float) -> None:
+    rows, most = items // BATCHES, int(rate * interval) // BATCHES
     with fast_server() as url, server.database() as name:
         store = server.url(name)
         server.execute("CREATE EXTENSION pg_stat_statements", name)
         with workspace(url, "key", store) as ws, workers(url, "key", store, BATCHES, 1):
             at_work(server, name, BATCHES)
             start = ws.clock.now() + timedelta(seconds=8 + items / 2000)
-            batches = created(ws, BATCHES, rows, start, most, 1.0)
+            batches = created(ws, BATCHES, rows, start, most, interval)
             assert ws.clock.now() < start - timedelta(seconds=4), "this machine is too busy"
             while ws.clock.now() < start:
                 time.sleep(0.01)
             server.execute("SELECT pg_stat_statements_reset()", name)
             # The workers' statements only: waiting for a batch reads it twice a second.
-            time.sleep(max(0.0, rows / most - 1))
+            time.sleep(max(0.0, rows / most * interval - 1))
             while any(batch.status != "completed" for batch in batches):
                 time.sleep(1)
             calls = server.execute(
@@ -129,9 +130,10 @@ def pace(server: PostgresServer, items: int, rate: int) -> None:
             owners = {batch.record.runner for batch in batches}
         sent = Counter((batch, item) for batch, item, _ in rows_of(url))
         wanted = {(batch.id, item) for batch in batches for item in range(rows)}
-        late = np.array([at - start.timestamp() - (item // most) * 1.0 for _, item, at in rows_of(url)])
+        late = np.array([at - start.timestamp() - (item // most) * interval for _, item, at in rows_of(url)])
     [(every, ends)] = calls
-    print(f"pace: {items:,} rows at {rate} a second, {BATCHES} batches, {BATCHES} workers ({len(owners)} took part)")
+    print(f"pace: {items:,} rows at {rate} a second: {BATCHES} batches of {most} each {interval:g} s", end="; ")
+    print(f"{BATCHES} workers, {len(owners)} took part")
     print(f"  sent twice {sum(sent.values()) - len(sent)}, lost {len(wanted - set(sent))}")
     print(
         f"  lateness p50 {np.percentile(late, 50):.3f} s, p99 {np.percentile(late, 99):.3f} s, most {late.max():.3f} s"
@@ -201,6 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--rate", type=int, default=200)
+    parser.add_argument("--interval", type=float, default=1.0)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--only", choices=("pace", "throughput", "kills"))
     chosen = parser.parse_args()
@@ -208,7 +211,7 @@ def main() -> None:
     server = PostgresServer(durable=True, settings=settings)
     try:
         if chosen.only in (None, "pace"):
-            pace(server, chosen.items, chosen.rate)
+            pace(server, chosen.items, chosen.rate, chosen.interval)
         if chosen.only in (None, "throughput"):
             throughput(server, min(chosen.items, 8000))
         if chosen.only in (None, "kills"):

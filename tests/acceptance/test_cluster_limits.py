@@ -1,0 +1,84 @@
+"""What limits batches holds over all workers of a cluster together, by the platform's count."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+
+import pytest
+from accounts import settled_account
+from crew import Place, PlacedWorkspace, create_batch, work
+from postgres_server import PostgresServer
+from processes import Processes, eventually
+
+import batchkit as bk
+from batchkit.core.request import BATCH_KEY
+
+CLERKS = ["Clerk A", "Clerk B"]
+
+
+@pytest.fixture
+def demo() -> Iterator[bk.DemoPlatform]:
+    agent = bk.Agent(name="Filer", inputs=[bk.InputVariable("value", schema={"type": "string"}, required=True)])
+    with bk.DemoPlatform(agents=[agent], profiles=CLERKS, duration=(0.05, 0.3), failure_share=0) as platform:
+        yield platform
+
+
+@pytest.fixture
+def ws(demo: bk.DemoPlatform, postgres: PostgresServer, processes: Processes) -> Iterator[PlacedWorkspace]:
+    """With two workers, each for one batch at a time."""
+    with postgres.database() as name:
+        place = Place(url=demo.url, api_key=demo.api_key, store=postgres.url(name), concurrency=1)
+        for _ in range(2):
+            processes.start(work, place)
+        with PlacedWorkspace(place) as ws:
+            yield ws
+        processes.end_all()
+
+
+def most_at_once(demo: bk.DemoPlatform, key: str) -> dict[str, int]:
+    """How many executions the server had going at one time, by what it says of them under `key`."""
+    changes: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for each in demo.executions():
+        name = each["metadata"][BATCH_KEY] if key == "batch" else each[key]
+        # At one and the same moment an end counts before a beginning.
+        changes[name] += [(each["createdAt"], 1), (each["terminalAt"], -1)]
+    return {
+        name: max(sum(step for _, step in sorted(steps)[: n + 1]) for n in range(len(steps)))
+        for name, steps in changes.items()
+    }
+
+
+def test_a_profile_serves_one_execution_at_a_time_over_two_workers(demo: bk.DemoPlatform, ws: PlacedWorkspace) -> None:
+    pool = bk.ProfilePool("Clerks", members=CLERKS)
+    batches = [
+        create_batch(ws, 8, max_concurrent=5, batch_interval=0, default_profile=pool, max_in_flight=most)
+        for most in (None, 1)
+    ]
+    eventually(lambda: len({batch.record.runner for batch in batches if batch.progress.triggered}) == 2)
+    for batch in batches:
+        batch.join("finished")
+        settled_account(demo, batch)
+    assert set(most_at_once(demo, "agentProfileName").values()) == {1}
+    assert most_at_once(demo, "batch")[batches[1].id] == 1
+
+
+def test_what_the_platform_asked_to_wait_for_holds_for_the_next_worker_too(
+    demo: bk.DemoPlatform, ws: PlacedWorkspace
+) -> None:
+    demo.faults.rate_limit(1, retry_after=4)
+    batch = create_batch(ws, 3, max_concurrent=3, batch_interval=0.5)
+    eventually(lambda: any(request.status == 429 for request in demo.requests))
+    asked = next(request.monotonic for request in demo.requests if request.status == 429)
+    # It rests for so long, and a command wakes whoever is free.
+    eventually(lambda: batch.reason and batch.record.gate_at)
+    batch.pause()
+    eventually(lambda: not batch.record.runner_alive)
+    batch.resume()
+    batch.join("finished")
+    settled_account(demo, batch)
+    served = [request.monotonic for request in demo.requests if request.status != 429]
+    assert sum(at > asked for at in served) > 0
+    assert min((at for at in served if at > asked + 0.5), default=asked + 4) >= asked + 3.9
+    assert time.monotonic() >= asked + 3.9
