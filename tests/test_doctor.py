@@ -101,6 +101,7 @@ def test_a_clock_that_is_off_is_told(platform, tmp_path) -> None:
 def test_the_command_says_it_in_lines_and_by_its_exit_code(platform, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("BATCHKIT_URL", platform.url)
     monkeypatch.setenv("BATCHKIT_API_KEY", platform.api_key)
+    monkeypatch.delenv("COLUMNS", raising=False)
     store = ["--store", str(tmp_path / "runs.sqlite")]
     assert main(["doctor", *store]) == 0
     lines = capsys.readouterr().out.splitlines()

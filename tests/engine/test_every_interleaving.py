@@ -317,7 +317,7 @@ class Interleavings(RuleBasedStateMachine):
 
 
 Interleavings.TestCase.settings = settings(
-    max_examples=400 if FULL else 30,
+    max_examples=400 if FULL else 15,
     stateful_step_count=40 if FULL else 20,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -561,7 +561,7 @@ commands = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(commands=commands)
 def test_counts_add_up_and_no_item_is_triggered_twice_whatever_happens(tmp_path_factory, commands) -> None:
     async def scenario() -> None:

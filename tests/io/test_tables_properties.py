@@ -111,7 +111,7 @@ texts = st.text(alphabet=list('ab,"\n\r \u00e9;\0'), max_size=60)
 @example('a,b\r\n"1\n2",3\r\n\r\n4\r\n5,6\r\n\r\n')
 @example("a\n\n1\n\n\n2\n\n")
 @example('a\n5" pipe, 6" pipe\n')
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None, max_examples=500)
 def test_well_formed_text_is_counted_and_placed_as_csv_reader_does(text: str) -> None:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     lines: list[tuple[int, list[str]]] = []
@@ -148,7 +148,7 @@ def test_well_formed_text_is_counted_and_placed_as_csv_reader_does(text: str) ->
 
 
 @given(st.one_of(st.binary(max_size=200), texts.map(str.encode), texts.map(lambda text: text.encode("utf-16"))))
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None, max_examples=500)
 def test_any_bytes_are_a_table_with_problems_or_refused(content: bytes) -> None:
     try:
         table = read_csv(content)

@@ -267,7 +267,7 @@ MOMENTS = [
 ]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     order=st.permutations(range(len(MOMENTS) + 1)),
     lost=st.sets(st.integers(0, len(MOMENTS) - 1)),
