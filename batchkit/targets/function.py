@@ -40,7 +40,9 @@ class FunctionTarget:
     (see `jsonable`), what it raises makes the execution fail.
     name, version: of the agent; the function's own name, and none. max_workers: calls under way at a time.
     executor: what runs a plain function instead of a thread pool of the target's own; it is not shut down here, and one
-    of processes pickles the function.
+    of processes pickles the function. Dask's is `client.get_executor(pure=False)`: with Dask's own
+    `distributed.scheduler.allowed-failures` at 0 it does not call again what a worker died of, but it does call again
+    what had ended in that worker and was not fetched yet.
     A plain function runs in a thread, a coroutine function on an event loop in a thread of its own, so that neither
     can hold up the schedule. Raises ConfigError for a function whose parameters cannot be inputs.
     """
@@ -181,7 +183,8 @@ class FunctionTarget:
         self._closed = True
         for calls in self._calls.values():
             for each in calls:
-                each.future.cancel()
+                if each.future is not None:
+                    each.future.cancel()
         if isinstance(self._own_executor, CoroutineExecutor):
             await asyncio.to_thread(self._own_executor.shutdown)
         elif self._own_executor is not None:
@@ -218,6 +221,8 @@ class FunctionTarget:
     def _ended(self, called: _Call, future: Future[Ending]) -> None:
         """Note how a call ended. Runs in whichever thread ended it."""
         called.ended = _execution(called.triggered, future)
+        # Whoever keeps it keeps the executor from forgetting the result: Dask computes those anew that it loses.
+        called.future = None
         with contextlib.suppress(RuntimeError):  # the loop is gone, and whoever was to be told with it
             called.loop.call_soon_threadsafe(self._tell, called)
 
@@ -237,7 +242,8 @@ class _Call:
         self.batch_id = request.batch_id
         self.item = request.item
         self.loop = loop
-        self.future = future
+        #: None: it has ended
+        self.future: Future[Ending] | None = future
         self.created_at = created_at
         self.triggered = Execution(
             id=uuid.uuid4().hex,
@@ -249,9 +255,11 @@ class _Call:
 
     def execution(self) -> Execution:
         """As it stands now."""
+        future = self.future
         if self.ended is not None:
             return self.ended
-        return replace(self.triggered, status=ExecutionStatus.RUNNING) if self.future.running() else self.triggered
+        is_running = future is not None and future.running()
+        return replace(self.triggered, status=ExecutionStatus.RUNNING) if is_running else self.triggered
 
 
 def _execution(triggered: Execution, future: Future[Ending]) -> Execution:
