@@ -43,7 +43,8 @@ _DRAIN_SECONDS = 15.0
 class ClusterEngine(KernelEngine):
     """Steers batches, and leaves them to the cluster's workers. `serve` makes this process one of them.
 
-    conninfo: the store's database, as libpq takes it. lease_seconds: as the store gives them.
+    conninfo: the store's database, as libpq takes it. lease_seconds: as the store gives them. rest_seconds: more than
+    a wake comes early, or else who was woken would rest again.
     """
 
     def __init__(

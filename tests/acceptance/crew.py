@@ -31,7 +31,8 @@ class Place:
     store: str
     engine: EngineKind = "cluster"
     lease_seconds: float = 2.0
-    rest_seconds: float = 1.0
+    #: more than a wake comes early
+    rest_seconds: float = 3.0
     #: batches a worker runs at a time
     concurrency: int = 20
     #: where a worker writes what it tells

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from accounts import settled_account
@@ -67,18 +67,18 @@ def test_a_profile_serves_one_execution_at_a_time_over_two_workers(demo: bk.Demo
 def test_what_the_platform_asked_to_wait_for_holds_for_the_next_worker_too(
     demo: bk.DemoPlatform, ws: PlacedWorkspace
 ) -> None:
-    demo.faults.rate_limit(1, retry_after=4)
+    demo.faults.rate_limit(1, retry_after=6)
     batch = create_batch(ws, 3, max_concurrent=3, batch_interval=0.5)
     eventually(lambda: any(request.status == 429 for request in demo.requests))
     asked = next(request.monotonic for request in demo.requests if request.status == 429)
-    # It rests for so long, and a command wakes whoever is free.
-    eventually(lambda: batch.reason and batch.record.gate_at)
+    eventually(lambda: (gate := batch.record.gate_at) and gate > ws.clock.now() + timedelta(seconds=2), 5)
+    # Its worker leaves it, and whoever is free goes on.
     batch.pause()
     eventually(lambda: not batch.record.runner_alive)
     batch.resume()
     batch.join("finished")
     settled_account(demo, batch)
-    served = [request.monotonic for request in demo.requests if request.status != 429]
-    assert sum(at > asked for at in served) > 0
-    assert min((at for at in served if at > asked + 0.5), default=asked + 4) >= asked + 3.9
-    assert time.monotonic() >= asked + 3.9
+    later = [request.monotonic for request in demo.requests if request.monotonic > asked + 0.5]
+    assert later
+    assert min(later) >= asked + 5.9
+    assert batch.record.epoch in (2, 3)
