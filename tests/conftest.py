@@ -25,6 +25,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 #: one process runs all of such a folder: their servers are started once, and they do not disturb one another
 _TOGETHER = ("acceptance", "browser")
+#: of these there are so many that they are a group of their own
+_OF_A_CLUSTER = ("test_cluster_faults", "test_cluster_limits", "test_engine_contract", "test_postgres_faults")
 
 
 @pytest.fixture(scope="session")
@@ -59,4 +61,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
         if folder in _TOGETHER:
-            item.add_marker(pytest.mark.xdist_group(folder))
+            group = "cluster" if item.path.stem in _OF_A_CLUSTER else folder
+            item.add_marker(pytest.mark.xdist_group(group))
