@@ -6,6 +6,7 @@ after some days.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -156,6 +157,8 @@ class Drafts:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._mine.mkdir(mode=0o700, exist_ok=True)
         before = self._copied
+        if source.kind == "upload" and before is not None and not before[1].exists():
+            self._regain(source, before[1])
         if source.kind == "upload" and (before is None or source.path not in (before[0], str(before[1]))):
             copy = self._mine / f"{secrets.token_hex(4)}.upload"
             with open(source.path, "rb") as uploaded, os.fdopen(_private(copy), "wb") as file:
@@ -171,6 +174,15 @@ class Drafts:
         whole.replace(self._mine / _NAME)
         if before is not None and before != self._copied:
             before[1].unlink(missing_ok=True)
+
+    def _regain(self, source: Source, copy: Path) -> None:
+        """Have the copy again, where another page went on with this wizard and took it along. Raises OSError."""
+        taken = (Path(source.path), *self.folder.glob(f"*/{copy.name}"))
+        origin = next((path for path in taken if path.is_file()), None)
+        if origin is None:
+            raise FileNotFoundError(errno.ENOENT, "another page went on with it, and the file is gone; upload it again")
+        with open(origin, "rb") as file, os.fdopen(_private(copy), "wb") as ours:
+            shutil.copyfileobj(file, ours)
 
     def _all(self) -> list[LeftWizard]:
         """Those of this user and platform; what is too old is removed."""

@@ -120,6 +120,35 @@ def test_two_pages_cannot_go_on_with_the_same_one(ws: bk.Workspace) -> None:
     assert one.settled()["table"]["rows"] == 5
 
 
+def test_a_page_that_is_still_open_goes_on_after_another_took_its_wizard(ws: bk.Workspace) -> None:
+    left_at_configure(ws)
+    first = User(ws)
+    go_on(first)
+    go_on(User(ws))
+    first.do("configure", name="First goes on")
+    assert first.settled()["not_kept"] == ""
+    first.do("read_again", delimiter=",")
+    assert first.settled()["table"]["rows"] == 5
+    third = User(ws)
+    offered = third.settled()["left"]
+    assert len(offered) == 2
+    third.do("go_on", id=offered[0]["id"])
+    shown = third.settled()
+    assert (shown["configure"]["name"], shown["table"]["rows"]) == ("First goes on", 5)
+
+
+def test_a_page_whose_file_another_discarded_says_that_it_is_not_kept(ws: bk.Workspace) -> None:
+    left_at_configure(ws)
+    first = User(ws)
+    go_on(first)
+    second = User(ws)
+    [left] = second.settled()["left"]
+    second.do("discard_draft", id=left["id"])
+    first.do("configure", name="First goes on")
+    assert "upload it again" in first.settled()["not_kept"]
+    assert User(ws).settled()["left"] == []
+
+
 def test_a_file_on_the_server_is_read_where_it_is_and_a_frame_is_not_kept(ws: bk.Workspace, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_bytes(PERMITS)
     user = User(ws)
