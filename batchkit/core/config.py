@@ -23,6 +23,8 @@ __all__ = ["BatchConfig", "aware", "checked_pace", "resolve_default", "resolve_p
 _FLOW = tuple(field.name for field in fields(Flow))
 #: seconds; a longer interval is a mistake in the unit
 _LONGEST_INTERVAL = 366 * 86_400
+#: seconds; times are kept to the microsecond
+_SHORTEST_INTERVAL = 1e-6
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -115,7 +117,7 @@ class BatchConfig:
 
 
 def checked_pace(max_concurrent: object, batch_interval: object) -> Pace:
-    """Return that pace. Raises ConfigError, also for what is no number and for an interval longer than a year."""
+    """Return that pace. Raises ConfigError, also for what is no number and for an interval out of range."""
     return Pace(max_concurrent=_max_concurrent(max_concurrent), batch_interval=_batch_interval(batch_interval))
 
 
@@ -257,6 +259,8 @@ def _batch_interval(value: object) -> float:
         raise ConfigError(f"batch_interval must be a number of seconds, 0 or more and finite, not {value!r}.")
     if seconds > _LONGEST_INTERVAL:
         raise ConfigError(f"batch_interval={value!r} is longer than a year; it is in seconds.")
+    if 0 < seconds < _SHORTEST_INTERVAL:
+        raise ConfigError(f"batch_interval={value!r} is shorter than a microsecond; use 0 for no interval.")
     return seconds
 
 

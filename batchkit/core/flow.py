@@ -10,7 +10,10 @@ from typing import Any, Literal
 from batchkit.core.hours import WorkingHours
 from batchkit.errors import ConfigError
 
-__all__ = ["CapacityLimit", "FailureThreshold", "Flow"]
+__all__ = ["LONGEST_DEADLINE", "CapacityLimit", "FailureThreshold", "Flow"]
+
+#: seconds; a longer item deadline is a mistake in the unit
+LONGEST_DEADLINE = 366 * 86_400
 
 #: what the target is asked to do with a row it has no room for: "reject" it, so that it is sent again, or "queue" it
 CapacityLimit = Literal["reject", "queue"]
@@ -82,6 +85,8 @@ class Flow:
         valid = isinstance(deadline, int | float) and not isinstance(deadline, bool) and 0 < deadline < float("inf")
         if deadline is not None and not valid:
             yield f"item_deadline must be a number of seconds above 0, or None, not {deadline!r}."
+        elif deadline is not None and deadline > LONGEST_DEADLINE:
+            yield f"item_deadline={deadline!r} is longer than a year; it is in seconds."
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, without what is not set."""

@@ -20,6 +20,8 @@ __all__ = ["Draft", "Outlook"]
 
 #: seconds; a longer interval is a mistake in the unit
 _LONGEST_INTERVAL = 366 * 86_400
+#: seconds; times are kept to the microsecond
+_SHORTEST_INTERVAL = 1e-6
 #: working days; a batch that takes more is a mistake, and takes long to work out
 _MOST_WINDOWS = 2_000
 
@@ -172,4 +174,6 @@ class Draft:
             raise ConfigError("This must be a number of seconds, 0 or more.")
         if value > _LONGEST_INTERVAL:
             raise ConfigError("This is longer than a year; it is in seconds.")
+        if 0 < value < _SHORTEST_INTERVAL:
+            raise ConfigError("This is shorter than a microsecond; 0 means no interval.")
         return value

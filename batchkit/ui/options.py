@@ -9,7 +9,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Literal, cast, get_args
 from zoneinfo import ZoneInfo
 
-from batchkit.core.flow import CapacityLimit, FailureThreshold
+from batchkit.core.flow import LONGEST_DEADLINE, CapacityLimit, FailureThreshold
 from batchkit.core.hours import WorkingHours
 from batchkit.errors import ConfigError
 
@@ -149,10 +149,12 @@ class Options:
         """Seconds after which an execution is not waited for any longer."""
         if not self.item_deadline.strip():
             return None
-        minutes = _number(self.item_deadline)
-        if not 0 < minutes < math.inf:
+        seconds = _number(self.item_deadline) * _MINUTE
+        if not 0 < seconds < math.inf:
             raise ConfigError("This must be a number of minutes above 0, or empty.")
-        return minutes * _MINUTE
+        if seconds > LONGEST_DEADLINE:
+            raise ConfigError("This is longer than a year; it is in minutes.")
+        return seconds
 
     def _checked_days(self) -> None:
         if not self.hours_days:

@@ -55,6 +55,7 @@ def test_the_defaults_are_conservative() -> None:
         ("batch_interval", "60", "batch_interval must be .*, not '60'"),
         ("batch_interval", timedelta(minutes=1), "batch_interval must be a number of seconds"),
         ("batch_interval", 86_400_000, "longer than a year; it is in seconds"),
+        ("batch_interval", 1e-9, "shorter than a microsecond; use 0"),
         ("timezone", "Berlin", "timezone 'Berlin' is not known; use an IANA name"),
         ("timezone", "Europe", "timezone 'Europe' is not known"),
         ("timezone", "../etc", "timezone '../etc' is not known"),

@@ -31,6 +31,11 @@ def test_a_configuration_names_every_limit_that_is_wrong() -> None:
         assert name in str(caught.value)
 
 
+def test_a_deadline_beyond_what_time_can_be_reckoned_with_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"longer than a year; it is in seconds"):
+        BatchConfig(name="b", item_deadline=1e12)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{}, {"share": 0}, {"share": "a"}, {"share": True}, {"share": 1.1}, {"count": 0}, {"count": 1, "minimum": 0}],

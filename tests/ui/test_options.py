@@ -70,6 +70,8 @@ def test_every_option_reaches_the_configuration() -> None:
         ({"item_deadline": "0"}, "item_deadline", "a number of minutes above 0"),
         ({"item_deadline": "nan"}, "item_deadline", "a number of minutes above 0"),
         ({"item_deadline": "inf"}, "item_deadline", "a number of minutes above 0"),
+        ({"item_deadline": "1e308"}, "item_deadline", "a number of minutes above 0"),
+        ({"item_deadline": "600000"}, "item_deadline", "longer than a year; it is in minutes"),
     ],
 )
 def test_what_means_nothing_is_told_at_its_field(typed: dict[str, Any], field: str, words: str) -> None:
@@ -77,6 +79,12 @@ def test_what_means_nothing_is_told_at_its_field(typed: dict[str, Any], field: s
     problems = draft.problems()
     assert list(problems) == [field]
     assert words in problems[field]
+    assert draft.outlook(5, FRIDAY) is None
+
+
+def test_an_interval_below_a_microsecond_is_told_at_its_field() -> None:
+    draft = drafted({"max_concurrent": "1", "batch_interval": "1e-9"}, **BERLIN)
+    assert list(draft.problems()) == ["batch_interval"]
     assert draft.outlook(5, FRIDAY) is None
 
 
