@@ -171,8 +171,21 @@ def test_a_double_click_does_nothing_twice(voila: Voila, tab: Tab, office: Offic
     button(tab, "Resume March permits").dblclick()
     expect(tab.view.get_by_role("article")).to_contain_text("Running")
     time.sleep(1)
-    assert batch.events()["kind"].tolist() == ["created", "paused", "resumed"]
+    button(tab, "Change limits of March permits").click()
+    form = tab.view.get_by_role("form", name="Limits of March permits")
+    form.get_by_label("Max in flight").fill("3")
+    expect(button(form, "Change limits")).to_have_attribute("aria-disabled", "false")
+    button(form, "Change limits").dblclick()
+    expect(tab.view.get_by_role("article")).to_contain_text("The limits were changed.")
+    button(tab, "View Scheduled Executions of March permits").click()
+    button(tab, "Reschedule row 7").click()
+    button(tab, "Reschedule").dblclick()
+    expect(tab.view.get_by_role("article")).to_contain_text("1 scheduled execution rescheduled.")
+    time.sleep(1)
+    kinds = ["created", "paused", "resumed", "limits", "item_rescheduled"]
+    assert batch.events()["kind"].tolist() == kinds
     expect(tab.view.locator(".bk-error")).to_have_count(0)
+    tab.assert_quiet()
 
 
 def test_all_that_match_are_selected_and_cancelled(voila: Voila, tab: Tab, office: Office) -> None:

@@ -143,10 +143,12 @@ function rowActions(view, card, row, busy) {
 
 /** Send a command on items; what became of it comes with the next snapshot. */
 function command(view, card, intent, details) {
-  view.ask(intent, { batch: card.id, ...details }).then(() => {
+  const done = () => {
     clearTableSelection(view, TABLE);
     refreshTable(view, TABLE);
-  });
+  };
+  // What failed is told in the page.
+  view.ask(intent, { batch: card.id, ...details }).then(done, () => {});
 }
 
 function askCancelItems(view, card, { selection, what }) {
@@ -191,6 +193,8 @@ function movingForm(view, card, busy) {
   };
   const go = (event) => {
     event.preventDefault();
+    // The second click of a double click: the form is there until the next drawing.
+    if (view.local.moving !== moving) return;
     if (busy || !moving.at || Number.isNaN(new Date(moving.at).getTime())) {
       moving.error = "Give a date and a time.";
       view.redraw();

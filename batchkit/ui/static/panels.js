@@ -76,7 +76,8 @@ function limitsForm(view, card) {
   }));
   const go = (event) => {
     event.preventDefault();
-    if (wrong || !outlook.changed) return;
+    // Closed: the second click of a double click, before the next drawing.
+    if (view.local.panel !== panel || wrong || !outlook.changed) return;
     view.ask("change_limits", { batch: card.id, ...limitTexts(panel) });
     closePanel(view);
   };
@@ -125,7 +126,7 @@ function downloadForm(view, card) {
   };
   const go = (event) => {
     event.preventDefault();
-    if (busy) return;
+    if (busy || view.local.panel !== panel) return;
     view.ask("download", { batch: card.id, place: view.id("place"), format: panel.format, merged: batches > 1 && panel.merged });
     closePanel(view);
   };
