@@ -30,8 +30,10 @@ def problems_in_words(mapping: Mapping, agent: Agent, *, has_profiles: bool, tim
     if not has_profiles:
         wrong[ProfileName()] = "This platform has no agent profiles. Choose another type."
     if not known_zone(timezone):
+        unknown = f"There is no time zone {timezone!r}. " if timezone.strip() else ""
         wrong[NotBefore()] = (
-            "Say in which time zone its times without an offset are meant, by an IANA name like Europe/Berlin."
+            f"{unknown}Say in which time zone its times without an offset are meant, by an IANA name like "
+            "Europe/Berlin."
         )
     found += [ColumnProblem(column=column, text=wrong[one]) for column, one in mapping.mapped.items() if one in wrong]
     return list(dict.fromkeys(found))

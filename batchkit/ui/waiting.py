@@ -103,7 +103,7 @@ _LINES: dict[Hold, Callable[[Explanation], Waiting]] = {
     Hold.TRIAL: _tried_first,
     # The time itself stands beside it.
     Hold.TIME: lambda _: Waiting(before="Waits for its scheduled time."),
-    Hold.OWN_TIME: _line("Its row says not before then; due", "."),
+    Hold.OWN_TIME: _line("Its row has a time of its own; due", "."),
     Hold.TARGET: _asked_to_wait,
     Hold.WORKING_HOURS: _hours,
     Hold.IN_FLIGHT: _in_flight,

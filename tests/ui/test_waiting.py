@@ -47,7 +47,7 @@ def test_every_hold_has_its_line() -> None:
         Hold.INTERRUPTION: "Nobody runs the batch: it was interrupted.",
         Hold.TRIAL: "The first 3 rows are tried before it.",
         Hold.TIME: "Waits for its scheduled time.",
-        Hold.OWN_TIME: "Its row says not before then; due noon.",
+        Hold.OWN_TIME: "Its row has a time of its own; due noon.",
         Hold.TARGET: "Waits until noon. Too many requests.",
         Hold.WORKING_HOURS: "Outside the working hours; due noon.",
         Hold.IN_FLIGHT: "1,200 executions are not finished, and 1,000 may be in flight at a time.",
