@@ -67,3 +67,5 @@ class Overview:
     last_due: MappingLike[str, datetime] = field(default_factory=dict)
     #: of `batches` and the batches that run their rows again, or whose rows they run again; oldest first
     relatives: tuple[Relative, ...] = ()
+    #: how many batches of other owners the store holds, which are not shown
+    others: int = 0

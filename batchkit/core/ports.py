@@ -134,7 +134,8 @@ class Reporting(Protocol):
 class Store(Protocol):
     """What keeps batches. All methods run on the engine's loop and raise StoreError where the store fails.
 
-    A write is durable when it returns. `actor` is who is named in the batch's log.
+    A write is durable when it returns. `actor` is who is named in the batch's log. A store is asked for one viewer: a
+    batch he may not see is in no answer, and where its id is named, that is NotFoundError as for any unknown id.
     """
 
     @property
@@ -166,6 +167,9 @@ class Store(Protocol):
         self, *, agent_id: str | None = None, statuses: Iterable[BatchStatus] = (), limit: int | None = None
     ) -> list[BatchRecord]:
         """Newest first."""
+
+    async def others(self) -> int:
+        """How many batches of other owners there are, which are not shown."""
 
     async def same_file(self, agent_id: str, fingerprint: str) -> list[BatchRecord]:
         """Batches in which that file already ran for that agent, newest first."""

@@ -14,8 +14,11 @@ from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.profile import ProfileRef
 from batchkit.core.record import NewBatch
 from batchkit.core.request import NewItem
+from batchkit.errors import NotFoundError
 from batchkit.io.family import check_again
 from batchkit.io.ledger import log
+from batchkit.io.ownership import owned, viewer_of
+from batchkit.io.reading import find_batch, find_begun
 from batchkit.io.schema import batches, events, inputs, items, left_out
 from batchkit.io.staggering import due_times
 from batchkit.io.transaction import count_anew, hold, insert_many
@@ -37,7 +40,12 @@ _THE_OTHERS = (
 
 
 def begin_batch(connection: Connection, batch_id: str, new: NewBatch, now: datetime) -> None:
-    """Write the batch's row, not yet visible."""
+    """Write the batch's row, not yet visible.
+
+    It belongs to whoever makes it, and one that runs rows again to the owner of these, whoever makes it: so he sees
+    what was run again, and nothing is sent twice. Raises NotFoundError for rows of a batch that is not there.
+    """
+    owner, origin = _owner_and_origin(connection, new)
     zero = {column.name: 0 for column in batches.c if column.name.startswith(("n_", "x_"))}
     connection.execute(
         insert(batches).values(
@@ -45,7 +53,7 @@ def begin_batch(connection: Connection, batch_id: str, new: NewBatch, now: datet
             name=new.name,
             status=BatchStatus.PENDING,
             ready=False,
-            owner=new.owner,
+            owner=owner,
             agent_id=new.agent_id,
             agent_name=new.agent_name,
             version=new.version,
@@ -57,7 +65,7 @@ def begin_batch(connection: Connection, batch_id: str, new: NewBatch, now: datet
             default_profile=_profile(new.default_profile),
             pool=None if new.pool is None else _json(asdict(new.pool)),
             parent=new.parent,
-            origin=new.origin,
+            origin=origin,
             columns=_json(new.columns),
             mapping=_json(dict(new.mapping)),
             source=new.source,
@@ -85,7 +93,7 @@ def add_items(
 
     labels: of the rows in a DataFrame's index, one an item.
     """
-    batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
+    batch = find_begun(connection, batch_id)
     first: int = batch.total
     earliest = [item.not_before for item in new]
     insert_many(
@@ -130,6 +138,7 @@ def add_left_out(
     connection: Connection, batch_id: str, rows: Sequence[tuple[int, int | None, Sequence[str], str]]
 ) -> None:
     """Append rows the policy "drop" left out: (row, line, cells, errors)."""
+    find_begun(connection, batch_id)
     insert_many(
         connection,
         left_out,
@@ -149,7 +158,7 @@ def publish_batch(connection: Connection, batch_id: str, actor: str, now: dateti
     """
     # One after the other: two that run the same rows again are not to pass each other unseen.
     hold(connection, "publish")
-    row = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
+    row = find_begun(connection, batch_id)
     if row.pool is not None:
         # Whoever claims a row of another batch meanwhile does not know yet that this one limits its profile.
         connection.execute(_THE_OTHERS)
@@ -186,11 +195,28 @@ def publish_batch(connection: Connection, batch_id: str, actor: str, now: dateti
 def delete_unfinished(connection: Connection, now: datetime, batch_id: str | None = None) -> None:
     """Remove a batch that was never published; without `batch_id`, all that were left behind."""
     doomed = select(batches.c.id).where(batches.c.ready.is_(False))
-    doomed = doomed.where(batches.c.id == batch_id if batch_id else batches.c.created_at < now - _ABANDONED)
+    if batch_id:
+        doomed = doomed.where(batches.c.id == batch_id, owned(connection))
+    else:
+        doomed = doomed.where(batches.c.created_at < now - _ABANDONED)
     ids = list(connection.execute(doomed).scalars())
     for table in (items, inputs, left_out):
         connection.execute(delete(table).where(table.c.batch_id.in_(ids)))
     connection.execute(delete(batches).where(batches.c.id.in_(ids)))
+
+
+def _owner_and_origin(connection: Connection, new: NewBatch) -> tuple[str, str | None]:
+    viewer = viewer_of(connection)
+    if new.parent is None:
+        return (new.owner if viewer.sees_all else viewer.name), new.origin if viewer.sees_all else None
+    try:
+        parent = find_batch(connection, new.parent)
+    except NotFoundError:
+        # Deleted meanwhile, for one who would see it.
+        if not viewer.sees_all:
+            raise
+        return new.owner, new.origin
+    return str(parent.owner), str(parent.origin or parent.id)
 
 
 def _count(connection: Connection, batch_id: str, **more: int) -> None:

@@ -12,6 +12,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from batchkit.core.viewer import EVERYBODY, Viewer
 from batchkit.errors import StoreError
 
 __all__ = ["Database", "Home"]
@@ -73,11 +74,13 @@ class Home(Protocol):
 class Database:
     """One database, reached from one thread over one connection, so that its transactions queue up in order.
 
-    A write that returns is on the disk. One that raises may have happened all the same.
+    A write that returns is on the disk. One that raises may have happened all the same. viewer: for whom they all are;
+    `ownership` asks for it.
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, viewer: Viewer = EVERYBODY) -> None:
         self._home = home
+        self._viewer = viewer
         self._errors: tuple[type[Exception], ...] = (SQLAlchemyError, OSError, *home.errors)
         self._caught: tuple[type[Exception], ...] = (*self._errors, ValueError, OverflowError)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batchkit-store")
@@ -147,7 +150,7 @@ class Database:
     def _attempt(self, work: Callable[[Connection], T], *, read: bool, mend: bool) -> T:
         home = self._home
         engine = home.open()
-        options = {"batchkit_read": read, "batchkit_mend": mend}
+        options = {"batchkit_read": read, "batchkit_mend": mend, "batchkit_viewer": self._viewer}
         with engine.connect().execution_options(**options) as connection, connection.begin():
             home.check(connection)
             result = work(connection)

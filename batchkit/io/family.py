@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, select
 
 from batchkit.core.execution import ExecutionOutcome, ExecutionStatus
 from batchkit.core.lifecycle import ItemStatus
 from batchkit.core.record import BatchRecord
 from batchkit.core.rerun import Standing, newest, refuse_obstacles
+from batchkit.io.ownership import seen
 from batchkit.io.reading import batch_of, find_batch
 from batchkit.io.schema import batches, inputs, items
 
@@ -21,13 +22,13 @@ __all__ = ["check_again", "read_family", "read_standings"]
 def read_family(connection: Connection, batch_id: str, boot: tuple[str, float]) -> list[BatchRecord]:
     """The batches that run rows of one file, oldest first, that of `batch_id` among them."""
     batch = find_batch(connection, batch_id)
-    return [batch_of(connection, row, boot) for row in _family(connection, batch.origin or batch.id)]
+    return [batch_of(connection, row, boot) for row in _family(connection, batch.origin or batch.id, seen(connection))]
 
 
 def read_standings(connection: Connection, batch_id: str) -> dict[int, list[Standing]]:
     """Where each row of the batch's family stands, by row and then oldest batch first."""
     batch = find_batch(connection, batch_id)
-    return _standings(connection, [row.id for row in _family(connection, batch.origin or batch.id)])
+    return _standings(connection, [row.id for row in _family(connection, batch.origin or batch.id, seen(connection))])
 
 
 def check_again(connection: Connection, batch: Row[Any], *, forced: bool) -> None:
@@ -35,14 +36,15 @@ def check_again(connection: Connection, batch: Row[Any], *, forced: bool) -> Non
 
     In the transaction that makes the batch visible, so that two who run the same rows again do not both send them.
     """
-    ids = [row.id for row in _family(connection, batch.origin)]
+    # Whoever's they are: nothing is sent twice.
+    ids = [row.id for row in _family(connection, batch.origin, batches.c.ready)]
     mine = select(inputs.c.row).where(inputs.c.batch_id == batch.id)
     standings = _standings(connection, ids, only=mine)
     refuse_obstacles(((row, newest(each)) for row, each in standings.items()), forced=forced)
 
 
-def _family(connection: Connection, origin: str) -> Sequence[Row[Any]]:
-    query = select(batches).where(batches.c.ready, (batches.c.id == origin) | (batches.c.origin == origin))
+def _family(connection: Connection, origin: str, counted: ColumnElement[bool]) -> Sequence[Row[Any]]:
+    query = select(batches).where(counted, (batches.c.id == origin) | (batches.c.origin == origin))
     return connection.execute(query.order_by(batches.c.created_at, batches.c.id)).all()
 
 

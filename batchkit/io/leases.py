@@ -14,6 +14,7 @@ from batchkit.core.record import Lease
 from batchkit.core.wake import RESTING
 from batchkit.io.clock_changes import offset_of
 from batchkit.io.ledger import log, shift
+from batchkit.io.ownership import owned
 from batchkit.io.reading import find_batch, is_alive
 from batchkit.io.schema import batches, items
 from batchkit.io.transaction import server_seconds
@@ -92,7 +93,12 @@ def release_lease(connection: Connection, lease: Lease) -> None:
     """Give the lease up, if it is still ours."""
     connection.execute(
         update(batches)
-        .where(batches.c.id == lease.batch_id, batches.c.runner == lease.owner, batches.c.epoch == lease.epoch)
+        .where(
+            batches.c.id == lease.batch_id,
+            batches.c.runner == lease.owner,
+            batches.c.epoch == lease.epoch,
+            owned(connection),
+        )
         .values(runner="", lease_expires=0.0)
     )
 

@@ -14,7 +14,8 @@ from batchkit.core.listing import ExecutionFilter, ItemQuery, Overview, Relative
 from batchkit.core.record import ItemRecord
 from batchkit.core.request import NewItem
 from batchkit.errors import NotFoundError
-from batchkit.io.reading import batch_of, find_batch, profile_of, read_items
+from batchkit.io.ownership import count_others, seen
+from batchkit.io.reading import batch_of, check_seen, find_batch, profile_of, read_items
 from batchkit.io.schema import IS_PENDING, batches, inputs, items
 
 __all__ = ["read_ahead", "read_input", "read_overview", "read_page", "read_positions"]
@@ -54,7 +55,7 @@ def read_overview(
     limit: int,
 ) -> Overview:
     """The newest `limit` batches that match. text: a part of the name, the file's name, the agent's name or the id."""
-    conditions: list[Any] = [batches.c.ready]
+    conditions: list[Any] = [seen(connection)]
     if agent_id is not None:
         conditions.append(batches.c.agent_id == agent_id)
     if chosen := list(statuses):
@@ -67,10 +68,10 @@ def read_overview(
     query = select(batches).where(*conditions).order_by(batches.c.created_at.desc(), batches.c.id).limit(limit)
     rows = connection.execute(query).all()
     by_archived = connection.execute(
-        select(batches.c.archived, func.count()).where(batches.c.ready).group_by(batches.c.archived)
+        select(batches.c.archived, func.count()).where(seen(connection)).group_by(batches.c.archived)
     )
     counts = {bool(row[0]): int(row[1]) for row in by_archived}
-    agents = connection.execute(select(batches.c.agent_id, batches.c.agent_name).where(batches.c.ready).distinct())
+    agents = connection.execute(select(batches.c.agent_id, batches.c.agent_name).where(seen(connection)).distinct())
     last_due = {row.id: connection.scalar(_LAST_DUE, {"b_id": row.id}) for row in rows if row.n_pending}
     return Overview(
         batches=tuple(batch_of(connection, row, boot) for row in rows),
@@ -80,13 +81,14 @@ def read_overview(
         agents=dict(sorted((row.agent_id, row.agent_name) for row in agents)),
         last_due={batch_id: due for batch_id, due in last_due.items() if due is not None},
         relatives=_relatives(connection, rows),
+        others=count_others(connection),
     )
 
 
 def _relatives(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[Relative, ...]:
     origins = {row.origin or row.id for row in rows}
     query = select(batches.c.id, batches.c.name, batches.c.parent, batches.c.origin).where(
-        batches.c.ready, batches.c.id.in_(origins) | batches.c.origin.in_(origins)
+        seen(connection), batches.c.id.in_(origins) | batches.c.origin.in_(origins)
     )
     return tuple(
         Relative(id=row.id, name=row.name, parent=row.parent, origin=row.origin or row.id)
@@ -166,12 +168,14 @@ def _holding(batch_id: str, text: str) -> ColumnElement[bool]:
 
 def read_positions(connection: Connection, batch_id: str, query: ItemQuery, after: int) -> list[int]:
     """The positions of the next items after `after` that match, in row order; `query` says how many."""
+    check_seen(connection, batch_id)
     chosen = _filtered(select(items.c.position), batch_id, query).where(items.c.position > after)
     return list(connection.scalars(chosen.order_by(items.c.position).limit(query.limit)))
 
 
 def read_ahead(connection: Connection, batch_id: str, item: int) -> int:
     """How many pending items are sent before `item`."""
+    check_seen(connection, batch_id)
     mine = select(items.c.execute_at).where(items.c.batch_id == batch_id, items.c.position == item).scalar_subquery()
     query = select(func.count()).where(
         items.c.batch_id == batch_id,

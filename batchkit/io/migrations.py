@@ -16,6 +16,7 @@ from batchkit.io.schema import (
     item_by_time,
     item_in_use,
     items,
+    mappings,
     metadata,
     notices,
     profile_uses,
@@ -80,6 +81,22 @@ def _add_flow(connection: Connection) -> None:
         _add_column(connection, definition, items)
 
 
+def _add_owners(connection: Connection) -> None:
+    _add_column(connection, "owner TEXT", sinks)
+    mappings.create(connection, checkfirst=True)
+    if inspect(connection).has_table("saved_mapping"):
+        # Whose it was is not known: everybody who runs the agent was shown it.
+        whose = "SELECT agent_id, owner FROM batch UNION SELECT agent_id, '' FROM saved_mapping"
+        connection.execute(
+            text(
+                "INSERT INTO owned_mapping (owner, agent_id, fingerprint, mapping, saved_at) "
+                "SELECT whose.owner, old.agent_id, old.fingerprint, old.mapping, old.saved_at "
+                f"FROM saved_mapping AS old JOIN ({whose}) AS whose ON whose.agent_id = old.agent_id"
+            )
+        )
+        connection.execute(text("DROP TABLE saved_mapping"))
+
+
 def _add_column(connection: Connection, definition: str, table: Table = batches) -> None:
     """Add a column, unless the first step has just made the table as it is today."""
     present = {column["name"] for column in inspect(connection).get_columns(table.name)}
@@ -97,6 +114,7 @@ _STEPS: tuple[Callable[[Connection], Any], ...] = (
     _add_notices,
     _add_reruns_and_pools,
     _add_flow,
+    _add_owners,
 )
 SCHEMA_VERSION = len(_STEPS)
 

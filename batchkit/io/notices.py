@@ -7,9 +7,10 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
 from batchkit.core.notice import NOTICED, Notice, NoticeKind, notice_kind
+from batchkit.io.ownership import seen, viewer_of
 from batchkit.io.schema import batches, events, notices, sinks
 from batchkit.io.transaction import hold
 
@@ -36,19 +37,21 @@ NEWS_LOCK = "news"
 
 
 def open_sink(connection: Connection, sink: str, now: datetime) -> None:
-    """Keep notices for that sink from now on, if that is not done already."""
+    """Keep notices of what the viewer sees for that sink from now on, if that is not done already."""
     if connection.scalar(select(sinks.c.id).where(sinks.c.id == sink)) is None:
-        connection.execute(insert(sinks).values(id=sink, since=now))
+        viewer = viewer_of(connection)
+        owner = None if viewer.sees_all else viewer.name
+        connection.execute(insert(sinks).values(id=sink, since=now, owner=owner))
 
 
 def post(connection: Connection, batch_id: str, at: datetime, actor: str, kind: str, message: str) -> None:
-    """Put a log entry into the outbox of every sink, if it is one that is told."""
+    """Put a log entry into the outbox of every sink that is told of the batch, if it is one that is told."""
     if notice_kind(kind, actor) is None:
         return
     common = {"batch_id": batch_id, "kind": kind, "message": message, "at": at, "due_at": at, "tries": 0}
-    rows = [
-        common | {"id": f"msg_{secrets.token_hex(16)}", "sink": sink} for sink in connection.scalars(select(sinks.c.id))
-    ]
+    owner = select(batches.c.owner).where(batches.c.id == batch_id).scalar_subquery()
+    told = select(sinks.c.id).where(or_(sinks.c.owner.is_(None), sinks.c.owner == owner))
+    rows = [common | {"id": f"msg_{secrets.token_hex(16)}", "sink": sink} for sink in connection.scalars(told)]
     if rows:
         connection.execute(insert(notices), rows)
 
@@ -117,7 +120,7 @@ def read_news(connection: Connection, after: int) -> tuple[list[Notice], int]:
     query = (
         select(events, batches.c.name)
         .join(batches, batches.c.id == events.c.batch_id)
-        .where(events.c.id > after, events.c.position.is_(None), events.c.kind.in_(NOTICED))
+        .where(seen(connection), events.c.id > after, events.c.position.is_(None), events.c.kind.in_(NOTICED))
         .order_by(events.c.id)
         .limit(_MOST)
     )

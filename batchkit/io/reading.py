@@ -17,14 +17,17 @@ from batchkit.core.record import BatchRecord, Event, ItemRecord, Unread
 from batchkit.core.schedule import Pace
 from batchkit.core.target import TargetInfo
 from batchkit.errors import NotFoundError
+from batchkit.io.ownership import owned, seen, viewer_of
 from batchkit.io.schema import IS_PENDING, batches, events, inputs, items, left_out
 from batchkit.io.staggering import flow_of
 from batchkit.io.transaction import is_read, server_seconds
 
 __all__ = [
     "batch_of",
+    "check_seen",
     "execution_of",
     "find_batch",
+    "find_begun",
     "hold_batch",
     "is_alive",
     "next_tried",
@@ -46,8 +49,8 @@ _ITEM_COLUMNS = (items, inputs.c.row, inputs.c.line)
 
 # Built once: a runner asks them with every visit.
 _FIND = select(batches).where(batches.c.id == bindparam("b_id"), batches.c.ready)
-_FIND_TO_WRITE = _FIND.with_for_update()
-_HOLD = select(batches.c.id).where(batches.c.id == bindparam("b_id")).with_for_update()
+_FIND_OWN = _FIND.where(batches.c.owner == bindparam("b_owner"))
+_FIND_TO_WRITE, _FIND_OWN_TO_WRITE = _FIND.with_for_update(), _FIND_OWN.with_for_update()
 _NEXT_DUE = (
     select(items.c.execute_at)
     .where(items.c.batch_id == bindparam("b_id"), IS_PENDING)
@@ -133,15 +136,40 @@ def batch_of(connection: Connection, row: Row[Any], boot: tuple[str, float]) -> 
 
 def find_batch(connection: Connection, batch_id: str) -> Row[Any]:
     """The batch's row, and where the transaction writes, no other one writes to the batch. Raises NotFoundError."""
-    row = connection.execute(_FIND if is_read(connection) else _FIND_TO_WRITE, {"b_id": batch_id}).first()
+    viewer = viewer_of(connection)
+    if viewer.sees_all:
+        found = connection.execute(_FIND if is_read(connection) else _FIND_TO_WRITE, {"b_id": batch_id})
+    else:
+        statement = _FIND_OWN if is_read(connection) else _FIND_OWN_TO_WRITE
+        found = connection.execute(statement, {"b_id": batch_id, "b_owner": viewer.name})
+    row = found.first()
     if row is None:
-        raise NotFoundError(f"There is no batch {batch_id!r} in this store. ws.batches() lists those there are.")
+        raise _unknown(batch_id)
     return row
 
 
-def hold_batch(connection: Connection, batch_id: str) -> None:
-    """Keep other transactions from writing to the batch until this one ends, if there is such a batch."""
-    connection.execute(_HOLD, {"b_id": batch_id})
+def find_begun(connection: Connection, batch_id: str) -> Row[Any]:
+    """The row of a batch that is being made, which nobody else sees. Raises NotFoundError."""
+    row = connection.execute(select(batches).where(batches.c.id == batch_id, owned(connection))).first()
+    if row is None:
+        raise _unknown(batch_id)
+    return row
+
+
+def check_seen(connection: Connection, batch_id: str) -> None:
+    """Raise NotFoundError unless there is such a batch: before reading what belongs to it."""
+    if connection.scalar(select(batches.c.id).where(batches.c.id == batch_id, seen(connection))) is None:
+        raise _unknown(batch_id)
+
+
+def hold_batch(connection: Connection, batch_id: str) -> bool:
+    """Keep other transactions from writing to the batch until this one ends; whether there is such a batch."""
+    query = select(batches.c.id).where(batches.c.id == batch_id, seen(connection))
+    return connection.scalar(query.with_for_update()) is not None
+
+
+def _unknown(batch_id: str) -> NotFoundError:
+    return NotFoundError(f"There is no batch {batch_id!r} in this store. ws.batches() lists those there are.")
 
 
 def is_alive(connection: Connection, batch: Row[Any], boot: tuple[str, float]) -> bool:
@@ -172,7 +200,7 @@ def read_batches(
     limit: int | None = None,
 ) -> list[BatchRecord]:
     """Batches, newest first."""
-    query = select(batches).where(batches.c.ready).order_by(batches.c.created_at.desc(), batches.c.id)
+    query = select(batches).where(seen(connection)).order_by(batches.c.created_at.desc(), batches.c.id)
     if agent_id is not None:
         query = query.where(batches.c.agent_id == agent_id)
     if chosen := list(statuses):
@@ -186,7 +214,7 @@ def read_same_file(
     """Batches in which the same file already ran for this agent, newest first."""
     query = (
         select(batches)
-        .where(batches.c.ready, batches.c.agent_id == agent_id, batches.c.fingerprint == fingerprint)
+        .where(seen(connection), batches.c.agent_id == agent_id, batches.c.fingerprint == fingerprint)
         .order_by(batches.c.created_at.desc())
     )
     return [batch_of(connection, row, boot) for row in connection.execute(query)]
@@ -207,6 +235,7 @@ def read_items(
     order: "row" (position) or "time" (due time, then position). after: the key of the last item of the page
     before: (position,) or (execute_at, position). A page costs the same wherever it lies.
     """
+    check_seen(connection, batch_id)
     query = _joined(batch_id)
     if statuses:
         query = query.where(items.c.status.in_(statuses))
@@ -273,6 +302,7 @@ def execution_of(row: Row[Any]) -> Execution | None:
 
 def read_cells(connection: Connection, batch_id: str, first: int, last: int) -> list[tuple[list[str], Any]]:
     """The rows as they were in the file, each with its index label, for positions first <= position < last."""
+    check_seen(connection, batch_id)
     query = (
         select(inputs.c.cells, inputs.c.label)
         .where(inputs.c.batch_id == batch_id, inputs.c.position >= first, inputs.c.position < last)
@@ -286,6 +316,7 @@ def read_cells(connection: Connection, batch_id: str, first: int, last: int) -> 
 
 def read_left_out(connection: Connection, batch_id: str) -> list[tuple[int, int | None, list[str], str]]:
     """The rows the policy left out: (row, line, cells, errors), in the file's order."""
+    check_seen(connection, batch_id)
     query = select(left_out).where(left_out.c.batch_id == batch_id).order_by(left_out.c.row)
     return [(row.row, row.line, json.loads(row.cells), row.errors) for row in connection.execute(query)]
 
@@ -294,6 +325,7 @@ def read_events(
     connection: Connection, batch_id: str, *, item: int | None = None, limit: int | None = None
 ) -> list[Event]:
     """The batch's log, oldest first; with `limit`, the newest so many of it."""
+    check_seen(connection, batch_id)
     query = select(events).where(events.c.batch_id == batch_id)
     if item is not None:
         query = query.where(events.c.position == item)
@@ -306,6 +338,7 @@ def read_events(
 
 def read_earliest_open(connection: Connection, batch_id: str) -> datetime | None:
     """When the oldest execution was triggered of which the target has not told the end; None: it told all."""
+    check_seen(connection, batch_id)
     query = select(func.min(items.c.triggered_at)).where(
         items.c.batch_id == batch_id, items.c.status == ItemStatus.TRIGGERED, _UNTOLD
     )
@@ -315,6 +348,7 @@ def read_earliest_open(connection: Connection, batch_id: str) -> datetime | None
 
 def read_unread_executions(connection: Connection, batch_id: str) -> list[Unread]:
     """All executions of whose end the target has not told, in row order."""
+    check_seen(connection, batch_id)
     query = select(items.c.position, items.c.execution_id, items.c.triggered_at, items.c.x_created).where(
         items.c.batch_id == batch_id, items.c.status == ItemStatus.TRIGGERED, _UNTOLD
     )
@@ -328,6 +362,7 @@ def read_unread_executions(connection: Connection, batch_id: str) -> list[Unread
 
 def read_triggered_since(connection: Connection, batch_id: str, since: datetime) -> int:
     """How many items were triggered at or after that moment."""
+    check_seen(connection, batch_id)
     query = select(func.count()).where(
         items.c.batch_id == batch_id, items.c.status == ItemStatus.TRIGGERED, items.c.triggered_at >= since
     )
@@ -336,6 +371,7 @@ def read_triggered_since(connection: Connection, batch_id: str, since: datetime)
 
 def read_open_executions(connection: Connection, batch_id: str, after: int, limit: int) -> list[tuple[int, str]]:
     """The next items after `after` of whose execution the target has not told the end, each with its id."""
+    check_seen(connection, batch_id)
     query = select(items.c.position, items.c.execution_id).where(
         items.c.batch_id == batch_id,
         items.c.position > after,
@@ -347,5 +383,6 @@ def read_open_executions(connection: Connection, batch_id: str, after: int, limi
 
 def read_doubtful(connection: Connection, batch_id: str, now: datetime, limit: int) -> list[ItemRecord]:
     """Items in doubt whose quarantine is over, in order."""
+    check_seen(connection, batch_id)
     query = _joined(batch_id).where(items.c.status == ItemStatus.IN_DOUBT, items.c.settle_at <= now)
     return [item_of(row) for row in connection.execute(query.order_by(items.c.position).limit(limit))]

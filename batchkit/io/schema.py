@@ -247,8 +247,10 @@ events = Table(
 )
 
 mappings = Table(
-    "saved_mapping",
+    "owned_mapping",
     metadata,
+    #: who saved it
+    Column("owner", Text, primary_key=True),
     Column("agent_id", Text, primary_key=True),
     Column("fingerprint", String(64), primary_key=True),
     Column("mapping", Text, nullable=False),
@@ -279,6 +281,8 @@ sinks = Table(
     #: a fingerprint: the address itself may be confidential
     Column("id", String(64), primary_key=True),
     Column("since", Instant, nullable=False),
+    #: whose batches it is told of; NULL: everybody's
+    Column("owner", Text),
 )
 
 notices = Table(

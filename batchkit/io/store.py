@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -11,7 +10,7 @@ from collections.abc import Mapping as MappingLike
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import URL, Connection, delete, insert, select
+from sqlalchemy import URL, Connection
 
 from batchkit.core.execution import Execution
 from batchkit.core.heard import Heard, Hearing
@@ -33,6 +32,7 @@ from batchkit.core.record import (
 )
 from batchkit.core.request import NewItem
 from batchkit.core.rerun import Standing
+from batchkit.core.viewer import EVERYBODY, Viewer
 from batchkit.io import (
     commands,
     creation,
@@ -42,7 +42,9 @@ from batchkit.io import (
     leases,
     listing,
     outcomes,
+    ownership,
     reading,
+    saved_mappings,
     unattended,
     visit,
     webhook_events,
@@ -54,7 +56,6 @@ from batchkit.io.kept import remove_kept
 from batchkit.io.ledger import log
 from batchkit.io.limits import change_limits
 from batchkit.io.opening import database_at
-from batchkit.io.schema import mappings
 from batchkit.io.staggering import stagger_from
 
 __all__ = ["SqlStore"]
@@ -70,13 +71,19 @@ class SqlStore:
 
     address: the path of a file, or the URL of a PostgreSQL database. Raises ConfigError for another one.
     lease_seconds: how long a runner keeps its batch without a sign of life; the same in all processes of one store.
+    viewer: who asks; a batch he may not see is in no answer, and NotFoundError where it is named.
     """
 
     def __init__(
-        self, address: str | os.PathLike[str] | URL, clock: Clock, *, lease_seconds: float = leases.LEASE_SECONDS
+        self,
+        address: str | os.PathLike[str] | URL,
+        clock: Clock,
+        *,
+        lease_seconds: float = leases.LEASE_SECONDS,
+        viewer: Viewer = EVERYBODY,
     ) -> None:
         self._address = address_of(address)
-        self._database = database_at(self._address)
+        self._database = database_at(self._address, viewer)
         self._clock = clock
         self._lease_seconds = lease_seconds
 
@@ -131,6 +138,10 @@ class SqlStore:
         return await self._database.read(
             reading.read_batches, self._clock.boot(), agent_id=agent_id, statuses=statuses, limit=limit
         )
+
+    async def others(self) -> int:
+        """How many batches of other owners there are, which are not shown."""
+        return await self._database.read(ownership.count_others)
 
     async def same_file(self, agent_id: str, fingerprint: str) -> list[BatchRecord]:
         """Batches in which the same file ran for that agent, newest first."""
@@ -370,7 +381,7 @@ class SqlStore:
         now = self._clock.now()
 
         def work(connection: Connection) -> int:
-            reading.hold_batch(connection, batch_id)
+            reading.find_batch(connection, batch_id)
             changed = outcomes.note_executions(connection, batch_id, seen)
             note_finish(connection, batch_id, now)
             return changed
@@ -402,7 +413,7 @@ class SqlStore:
         now = self._clock.now()
 
         def work(connection: Connection) -> int:
-            reading.hold_batch(connection, batch_id)
+            reading.find_batch(connection, batch_id)
             changed = deadlines.lose(connection, batch_id, ids, now)
             note_finish(connection, batch_id, now)
             return changed
@@ -436,30 +447,16 @@ class SqlStore:
 
     async def save_mapping(self, agent_id: str, fingerprint: str, mapping: MappingLike[str, Any]) -> None:
         """Keep a mapping for the next table with the same header."""
-        values = {"mapping": json.dumps(dict(mapping)), "saved_at": self._clock.now()}
-
-        def work(connection: Connection) -> None:
-            connection.execute(_mapping_key(delete(mappings), agent_id, fingerprint))
-            connection.execute(insert(mappings).values(agent_id=agent_id, fingerprint=fingerprint, **values))
-
-        await self._database.write(work)
+        now = self._clock.now()
+        await self._database.write(saved_mappings.save, agent_id, fingerprint, mapping, now)
 
     async def mapping(self, agent_id: str, fingerprint: str) -> dict[str, Any] | None:
         """The saved mapping, or None."""
-
-        def work(connection: Connection) -> dict[str, Any] | None:
-            text = connection.scalar(_mapping_key(select(mappings.c.mapping), agent_id, fingerprint))
-            return None if text is None else dict(json.loads(text))
-
-        return await self._database.read(work)
+        return await self._database.read(saved_mappings.read, agent_id, fingerprint)
 
     async def delete_mapping(self, agent_id: str, fingerprint: str) -> bool:
         """Forget a saved mapping."""
-
-        def work(connection: Connection) -> bool:
-            return connection.execute(_mapping_key(delete(mappings), agent_id, fingerprint)).rowcount > 0
-
-        return await self._database.write(work)
+        return await self._database.write(saved_mappings.forget, agent_id, fingerprint)
 
     async def aclose(self) -> None:
         """Let the database go."""
@@ -494,7 +491,3 @@ class SqlStore:
             return reading.read_batch(connection, batch_id, boot)
 
         return await self._database.write(both)
-
-
-def _mapping_key(statement: Any, agent_id: str, fingerprint: str) -> Any:
-    return statement.where(mappings.c.agent_id == agent_id, mappings.c.fingerprint == fingerprint)

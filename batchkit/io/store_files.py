@@ -12,7 +12,7 @@ from threading import Lock
 
 from batchkit.errors import StoreError
 
-__all__ = ["MOUNTS", "StoreFiles"]
+__all__ = ["MOUNTS", "StoreFiles", "is_private"]
 
 #: what is mounted where, as the kernel tells it
 MOUNTS = Path("/proc/self/mounts")
@@ -23,9 +23,24 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 )
 #: less than this and a write may find no room, bytes
 _NEARLY_FULL = 1 << 16
+#: what a file's mode lets anybody but its owner do
+_OTHERS = 0o077
 _LOG, _INDEX = "-wal", "-shm"
 #: held from making a file to closing it, so that SQLite cannot have it open meanwhile
 _creating = Lock()
+
+
+def is_private(path: Path) -> bool:
+    """Whether only the operating system's user can open the store there, as one that is made there would be."""
+    if not hasattr(os, "getuid"):
+        return True
+    try:
+        file = path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return file.st_uid == os.getuid() and not file.st_mode & _OTHERS
 
 
 class StoreFiles:

@@ -18,6 +18,7 @@ from batchkit.core.record import ItemOutcome
 from batchkit.io.finish import note_finish
 from batchkit.io.ledger import shift
 from batchkit.io.outcomes import note_executions, record_outcomes
+from batchkit.io.ownership import seen, viewer_of
 from batchkit.io.reading import execution_of, hold_batch
 from batchkit.io.schema import batches, heard, items
 
@@ -25,7 +26,6 @@ __all__ = ["apply_kept", "hear"]
 
 #: what belongs to no execution by then never will
 _KEPT = timedelta(days=1)
-_BATCH = select(batches).where(batches.c.id == bindparam("b_id"), batches.c.ready)
 _ANY_KEPT = select(heard.c.event_id).where(heard.c.kept.is_not(None)).limit(1)
 _ITEMS = select(items).where(
     items.c.batch_id == bindparam("b_id"), items.c.position.in_(bindparam("b_positions", expanding=True))
@@ -52,7 +52,9 @@ def hear(connection: Connection, news: Sequence[Heard], now: datetime) -> list[H
     for batch_id in sorted(groups):
         hold_batch(connection, batch_id)
     for number in groups.pop("", ()):
-        done[number] = _keep(connection, news[number], now)
+        # It may be about anybody's execution.
+        sees_all = viewer_of(connection).sees_all
+        done[number] = _keep(connection, news[number], now) if sees_all else Hearing.IGNORED
     for batch_id, numbers in groups.items():
         found = _hear_of_batch(connection, batch_id, [news[number] for number in numbers], now)
         done |= dict(zip(numbers, found, strict=True))
@@ -75,7 +77,7 @@ def apply_kept(connection: Connection, batch_id: str, outcomes: Sequence[ItemOut
 
 
 def _hear_of_batch(connection: Connection, batch_id: str, news: Sequence[Heard], now: datetime) -> list[Hearing]:
-    batch = connection.execute(_BATCH, {"b_id": batch_id}).first()
+    batch = connection.execute(select(batches).where(batches.c.id == batch_id, seen(connection))).first()
     if batch is None:
         return [Hearing.IGNORED] * len(news)
     _record_early(connection, batch, news, now)

@@ -331,7 +331,7 @@ def test_what_was_written_into_a_file_deleted_meanwhile_is_not_said_to_be_record
     path = tmp_path / "runs.sqlite"
 
     def work(connection: Connection) -> None:
-        connection.execute(text("INSERT INTO saved_mapping VALUES ('a', 'b', '{}', 0)"))
+        connection.execute(text("INSERT INTO owned_mapping VALUES ('', 'a', 'b', '{}', 0)"))
         path.rename(tmp_path / "kept")
 
     async def write() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, func, select, text
 
 from batchkit.core.execution import Execution, ExecutionOutcome, ExecutionStatus
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
@@ -25,6 +25,7 @@ from batchkit.core.schedule import Pace, execute_times, restagger
 from batchkit.core.target import TargetInfo
 from batchkit.errors import NotFoundError, StateError, StoreError
 from batchkit.io.migrations import SCHEMA_VERSION
+from batchkit.io.schema import batches, inputs, items
 from batchkit.io.store import SqlStore
 from batchkit.testing import FakeClock
 
@@ -162,7 +163,8 @@ def test_a_batch_is_seen_only_when_it_is_whole(run) -> None:
         with pytest.raises(NotFoundError):
             await shop.store.batch(batch_id)
         await shop.store.abandon(batch_id)
-        assert await shop.store.items(batch_id) == []
+        left = [select(func.count()).select_from(table) for table in (batches, items, inputs)]
+        assert await shop.store._database.read(lambda connection: [connection.scalar(each) for each in left]) == [0] * 3
 
     run(scenario)
 
