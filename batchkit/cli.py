@@ -36,6 +36,10 @@ environment:
   BATCHKIT_STORE                   the file that keeps the batches, or the URL
                                    of a PostgreSQL database; `run`, `demo` and
                                    `worker` make what is missing
+  BATCHKIT_OWNER                   who you are among the people on one store;
+                                   without it, JupyterHub's user, or else this
+                                   machine's. Others' batches are not shown
+  BATCHKIT_ADMIN                   1: show and steer the batches of all owners
 
 examples:
   batchkit demo
@@ -135,7 +139,14 @@ def _parser() -> argparse.ArgumentParser:
     demo = add("demo", "cli_serve:demo", "try it out in the browser, on the demo platform on this machine", _DEMO)
     demo.add_argument("--headless", action="store_true", help="run a small batch here in the terminal instead")
     _add_pages(demo)
-    _add_pages(add("serve", "cli_serve:serve", "make, watch and run batches in the browser", _SERVE))
+    serve = add("serve", "cli_serve:serve", "make, watch and run batches in the browser", _SERVE)
+    serve.add_argument(
+        "--owner",
+        metavar="NAME",
+        help="whose pages they are: one of several people on one store (default: BATCHKIT_OWNER, else JupyterHub's "
+        "user, else this machine's)",
+    )
+    _add_pages(serve)
     _add_run(add("run", "cli_run:run", "run an agent once per row of a CSV", epilog=_RUN_EPILOG))
     _add_list(add("list", "cli_batches:list_batches", "list batches, newest first"))
     _add_show(add("show", "cli_batches:show", "show a batch: progress, times, rows that need a look, log"))
@@ -168,7 +179,8 @@ its end, in about 20 seconds. Batches are kept: `batchkit list` shows them."""
 _SERVE = """\
 Serve the wizard, which makes a batch from a CSV, and the dashboard of batches
 as web pages on this machine, until Ctrl-C. The addresses it prints hold a key.
-Batches run in this process, so that they outlive a closed tab."""
+Batches run in this process, so that they outlive a closed tab; with
+BATCHKIT_ENGINE=cluster they run in the workers of the cluster."""
 _PAUSE = """\
 Pause a running batch, whichever process runs it. Nothing more is triggered
 until it is resumed; what was triggered goes on."""

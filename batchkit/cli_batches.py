@@ -42,6 +42,10 @@ def list_batches(args: Namespace) -> Exit:
         if args.json:
             say(json.dumps([_plain(record) for record in records[: args.limit]], indent=2), wrap=False)
             return Exit.OK
+        others = ws.engine.call(ws.store.others())
+        if others:
+            # Also where one's own are among them, made under another name.
+            warn(f"{_others(others)} To see them: BATCHKIT_OWNER=NAME, or BATCHKIT_ADMIN=1 for those of all owners.")
         if not records and (args.archived or found):
             say("None of these batches is archived." if args.archived else "All of them are archived: --archived.")
             return Exit.OK
@@ -226,6 +230,10 @@ def _described(record: BatchRecord, now: datetime, settled: datetime | None) -> 
         ("Run by", _runner(record)),
     ]
     return pairs(lines)
+
+
+def _others(count: int) -> str:
+    return f"{count:,} more {'batch belongs' if count == 1 else 'batches belong'} to other owners."
 
 
 def _doubtful_text(frame: pd.DataFrame, count: int) -> str:

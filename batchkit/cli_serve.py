@@ -16,11 +16,20 @@ from batchkit.io.address import spelled
 from batchkit.serve import PAGES, Pages
 from batchkit.terminal import SIGNALS, Exit, say, visible, warn
 from batchkit.worker import Worker
+from batchkit.workspace import Workspace
 
 __all__ = ["demo", "serve"]
 
 #: what would lead a page's kernel to another platform
 _PLATFORM = ("BATCHKIT_URL", "BATCHKIT_API_KEY")
+_HERE = (
+    "Batches run here, in this process, whatever becomes of the pages. Ctrl-C ends both; a batch goes on with the next "
+    "`batchkit serve` or `batchkit worker`."
+)
+_CLUSTER = (
+    "Batches run in the workers of the cluster, each a `batchkit worker --cluster`, whatever becomes of the pages. "
+    "Ctrl-C ends the pages only."
+)
 
 
 def demo(args: Namespace) -> Exit:
@@ -30,36 +39,46 @@ def demo(args: Namespace) -> Exit:
 
 def serve(args: Namespace) -> Exit:
     """The pages on the platform the environment names, until a signal."""
-    return _serve(args)
+    return _serve(args, owner=args.owner)
 
 
-def _serve(args: Namespace, *, demo: bool = False) -> Exit:
+def _serve(args: Namespace, *, demo: bool = False, owner: str | None = None) -> Exit:
     stop = Event()
-    with opened(args.store, demo=demo) as ws:
-        environment = {"BATCHKIT_STORE": spelled(ws.store_address), "BATCHKIT_ENGINE": "worker"}
+    # Pages for one person never show what an admin's environment would let them show.
+    with opened(args.store, demo=demo, owner=owner, admin=None if owner is None else False) as ws:
+        is_cluster = ws.engine_kind == "cluster"
+        engine = "cluster" if is_cluster else "worker"
+        environment = {"BATCHKIT_STORE": spelled(ws.store_address), "BATCHKIT_ENGINE": engine}
         if demo:
             environment |= dict.fromkeys(_PLATFORM, "")
+        if owner is not None:
+            environment |= {"BATCHKIT_OWNER": owner, "BATCHKIT_ADMIN": ""}
         say("Starting the pages, which takes a few seconds.")
         with Pages(port=args.port, environment=environment) as pages:
             for number in SIGNALS:
                 signal.signal(number, lambda *_: stop.set())
-            say(f"\nOn {ws.target.info.label or ws.target.info.url}, with the batches in {ws.store.label}.\n")
+            whose = "the batches" if ws.viewer.sees_all else f"the batches of {visible(ws.actor)}"
+            say(f"\nOn {ws.target.info.label or ws.target.info.url}, with {whose} in {ws.store.label}.\n")
             for page, title in PAGES.items():
                 say(f"  {title + ':':<11} {pages.address(page)}", wrap=False)
-            say(
-                "\nThe addresses hold a key that opens the pages: for you only. Batches run here, in this process, "
-                "whatever becomes of the pages. Ctrl-C ends both; a batch goes on with the next `batchkit serve` or "
-                "`batchkit worker`."
-            )
+            say(f"\nThe addresses hold a key that opens the pages: for you only. {_CLUSTER if is_cluster else _HERE}")
             if args.browser and sys.stdout.isatty():
                 with suppress(webbrowser.Error):
                     webbrowser.open(pages.address("wizard"))
             Thread(target=_stop_with, args=(pages, stop), daemon=True).start()
-            Worker(ws, lambda line: say(f"{ws.clock.now():%Y-%m-%dT%H:%M:%SZ}  {visible(line)}", wrap=False)).run(stop)
+            if is_cluster:
+                stop.wait()
+            else:
+                Worker(ws, lambda line: _tell(ws, line)).run(stop)
             if not pages.running:
                 raise EngineError("Voila has ended by itself, so the pages are gone. Start `batchkit serve` again.")
-            warn("Ending: what is under way is recorded first.")
+            if not is_cluster:
+                warn("Ending: what is under way is recorded first.")
     return Exit.OK
+
+
+def _tell(ws: Workspace, line: str) -> None:
+    say(f"{ws.clock.now():%Y-%m-%dT%H:%M:%SZ}  {visible(line)}", wrap=False)
 
 
 def _stop_with(pages: Pages, stop: Event) -> None:

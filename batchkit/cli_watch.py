@@ -34,7 +34,13 @@ _ASK = 1.0
 
 @contextmanager
 def opened(
-    store: str | None, *, demo: bool = False, existing: bool = False, engine: EngineKind | None = None
+    store: str | None,
+    *,
+    demo: bool = False,
+    existing: bool = False,
+    engine: EngineKind | None = None,
+    owner: str | None = None,
+    admin: bool | None = None,
 ) -> Iterator[Workspace]:
     """A workspace on the platform the environment names; else, or with `demo`, on the demo platform of this machine.
 
@@ -46,7 +52,7 @@ def opened(
         target = None
         if demo or not is_configured():
             target = demo_target(stack.enter_context(shared_demo()))
-        ws = stack.enter_context(Workspace(target, store=store, engine=engine))
+        ws = stack.enter_context(Workspace(target, store=store, engine=engine, owner=owner, admin=admin))
         stack.enter_context(_log_shown())
         yield ws
 

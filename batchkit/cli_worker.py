@@ -29,9 +29,11 @@ def worker(args: Namespace) -> Exit:
     with ExitStack() as stack:
         kind = engine_kind("cluster" if args.cluster else None)
         if args.reference is None:
-            ws = stack.enter_context(opened(args.store, engine=kind))
+            ws = stack.enter_context(opened(args.store, engine=kind, admin=True))
         else:
-            ws = stack.enter_context(Workspace(FunctionTarget.load(args.reference), store=args.store, engine=kind))
+            target = FunctionTarget.load(args.reference)
+            # It runs the batches of everybody.
+            ws = stack.enter_context(Workspace(target, store=args.store, engine=kind, admin=True))
 
         tell = _json_log() if args.log == "json" else _lines(ws)
         for number in SIGNALS:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import getpass
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
+from batchkit.core.viewer import Viewer
 from batchkit.errors import ConfigError
 from batchkit.io.address import Address, address_of, data_folder
+from batchkit.io.store_files import is_private
 from batchkit.targets.asteroid import AsteroidTarget
 from batchkit.targets.secret import Secret
 from batchkit.targets.standard_webhook import StandardWebhook
@@ -25,6 +28,7 @@ __all__ = [
     "shared_demo",
     "store_address",
     "user_name",
+    "viewer_of",
 ]
 
 EngineKind = Literal["kernel", "worker", "cluster"]
@@ -47,11 +51,26 @@ def engine_kind(given: str | None = None) -> EngineKind:
 
 
 def user_name() -> str:
-    """Who is named in the logs of batches."""
+    """The operating system's user."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
         return "user"
+
+
+def viewer_of(store: Address, owner: str | None = None, admin: bool | None = None) -> Viewer:
+    """Who makes batches, and whether he sees those of others. Raises ConfigError for an owner that is no name.
+
+    owner: else BATCHKIT_OWNER, else JupyterHub's user, else the operating system's. admin: else BATCHKIT_ADMIN=1. Where
+    nobody is named, all that is in a file which only this user can open is his own, whatever he was called.
+    """
+    if owner is not None and (not isinstance(owner, str) or not owner.strip()):
+        raise ConfigError(f"owner must be a name, not {owner!r}. Leave it out for the operating system's user.")
+    named = owner or os.environ.get("BATCHKIT_OWNER") or os.environ.get("JUPYTERHUB_USER")
+    if admin is None:
+        admin = os.environ.get("BATCHKIT_ADMIN") == "1"
+    is_mine = not named and isinstance(store, Path) and is_private(store)
+    return Viewer(name=named or user_name(), sees_all=admin or is_mine)
 
 
 def is_configured() -> bool:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from batchkit.core.notice import Notice
 from batchkit.core.ports import Clock
+from batchkit.core.viewer import EVERYBODY, Viewer
 from batchkit.errors import StoreError
 from batchkit.io.address import Address
 from batchkit.io.outbox import Outbox
@@ -39,10 +40,19 @@ _PATIENCE = 10.0
 class Notices:
     """Watches one store and tells of its batches. Nothing is done before there is somebody to tell."""
 
-    def __init__(self, store: Address, clock: Clock, *, look: float = _LOOK, first_pause: float = _FIRST_PAUSE) -> None:
-        """look: seconds between two looks. first_pause: seconds before the second try of a message."""
+    def __init__(
+        self,
+        store: Address,
+        clock: Clock,
+        *,
+        viewer: Viewer = EVERYBODY,
+        look: float = _LOOK,
+        first_pause: float = _FIRST_PAUSE,
+    ) -> None:
+        """viewer: who is told of what he sees. look: seconds between two looks. first_pause: before a second try."""
         self._store = store
         self._clock = clock
+        self._viewer = viewer
         self._look_seconds = look
         self._first_pause = first_pause
         self._callbacks: list[Callable[[Notice], object]] = []
@@ -109,7 +119,7 @@ class Notices:
 
     def _of_store(self) -> Outbox:
         if self._outbox is None:
-            self._outbox = Outbox(self._store, self._clock)
+            self._outbox = Outbox(self._store, self._clock, self._viewer)
         return self._outbox
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:

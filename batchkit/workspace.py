@@ -36,7 +36,7 @@ from batchkit.defaults import (
     is_configured,
     shared_demo,
     store_address,
-    user_name,
+    viewer_of,
 )
 from batchkit.engine.kernel import KernelEngine
 from batchkit.errors import ConfigError, NotFoundError, ValidationError
@@ -75,6 +75,10 @@ class Workspace:
     engine: "kernel" runs batches in this process, "worker" leaves them to a `batchkit worker` on the same store, and
     "cluster" to any number of `batchkit worker --cluster`, over a PostgreSQL store; None means BATCHKIT_ENGINE, or else
     "kernel".
+    owner: whose the batches made here are, and who is named in their logs; None means BATCHKIT_OWNER, or else the user
+    of JupyterHub, or else the operating system's. Of several owners on one store each sees and steers only his own
+    batches; any other id is NotFoundError. Without a name, all batches in a file only this user can open are his own.
+    admin: sees and steers the batches of all owners; None means BATCHKIT_ADMIN=1, or else no.
     A context manager: leaving it stops what runs here (`close`).
     """
 
@@ -85,6 +89,8 @@ class Workspace:
         store: str | os.PathLike[str] | None = None,
         engine: EngineKind | None = None,
         clock: Clock | None = None,
+        owner: str | None = None,
+        admin: bool | None = None,
     ) -> None:
         #: who runs the batches made here
         self.engine_kind: EngineKind = engine_kind(engine)
@@ -95,8 +101,10 @@ class Workspace:
         self.target: Target = target or (AsteroidTarget() if self._demo is None else demo_target(self._demo))
         #: where the batches are: a file's path, or a URL
         self.store_address = store_address(store)
+        #: whose batches are seen and made here
+        self.viewer = viewer_of(self.store_address, owner, admin)
         lease_seconds = CLUSTER_LEASE_SECONDS if self.engine_kind == "cluster" else LEASE_SECONDS
-        self._sql_store = SqlStore(self.store_address, used, lease_seconds=lease_seconds)
+        self._sql_store = SqlStore(self.store_address, used, lease_seconds=lease_seconds, viewer=self.viewer)
         self.store: Store = self._sql_store
         #: the engine, where that is the cluster's
         self.cluster = self._cluster_engine(used) if self.engine_kind == "cluster" else None
@@ -105,11 +113,11 @@ class Workspace:
             store=self.store, target=self.target, clock=used, runs=runs
         )
         self.clock = used
-        self._notices = Notices(self.store_address, used)
+        self._notices = Notices(self.store_address, used, viewer=self.viewer)
         if (told := address_to_tell()) is not None:
             self._notices.add(told)
         #: who is named in the logs of batches
-        self.actor = user_name()
+        self.actor = self.viewer.name
         #: said once where rows may be meant for another platform; the pages say it themselves
         self._demo_hint = _DEMO_HINT if self._demo is not None else ""
 
@@ -266,7 +274,7 @@ class Workspace:
         status: BatchStatus | str | Iterable[BatchStatus | str] = (),
         archived: bool = False,
     ) -> list[Batch]:
-        """The store's batches, newest first, whoever runs them; `status`: only those.
+        """The store's batches that are seen here, newest first, whoever runs them; `status`: only those.
 
         archived: those that were put away, instead of the others.
         """
@@ -282,7 +290,7 @@ class Workspace:
     # Notice
 
     def on_event(self, callback: Callable[[Notice], object]) -> None:
-        """Call `callback(notice)` when a batch of this store completes, finishes or pauses itself, whoever runs it.
+        """Call `callback(notice)` when a batch that is seen here completes, finishes or pauses itself, whoever runs it.
 
         notice: kind ("completed", "finished", "paused", "failure_threshold"), batch_id, name, at, message. It is called
         in a thread of its own, one notice at a time; what it raises is logged. Raises StoreError.
@@ -342,7 +350,15 @@ class Workspace:
         return Dashboard(self, wizard=wizard).view
 
     def backup(self, path: str | os.PathLike[str]) -> None:
-        """Write a consistent copy of the store to a new file, while batches run. Raises StoreError."""
+        """Write a consistent copy of the store to a new file, while batches run. Raises StoreError.
+
+        ConfigError where the store may hold batches of others: only an admin copies those.
+        """
+        if not self.viewer.sees_all:
+            raise ConfigError(
+                "A copy of the store holds the batches of all its owners, so only an admin makes one: admin=True, or "
+                "BATCHKIT_ADMIN=1."
+            )
         copy_store(self.store_address, Path(path))
 
     def check_runs_here(self, record: BatchRecord) -> None:

@@ -25,7 +25,7 @@ ARROWS = {
     "joining": {"errors", "core"},
     "rerun": {"errors", "core", "io", "joining"},
     "batch": {"errors", "core", "io", "joining", "rerun"},
-    "defaults": {"errors", "io", "targets"},
+    "defaults": {"errors", "core", "io", "targets"},
     "workspace": {"errors", "core", "io", "targets", "engine", "defaults", "notices", "batch", "ui"},
     "notices": {"errors", "core", "io", "targets"},
     "webhook": {"errors", "core", "io", "targets", "workspace"},

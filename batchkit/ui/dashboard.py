@@ -97,6 +97,7 @@ class Dashboard:
             "matching": overview.matching,
             "stored": overview.stored,
             "archived": overview.archived,
+            "others": overview.others,
             "agents": [[agent_id, name] for agent_id, name in overview.agents.items()],
             "store": self._workspace.store.label,
             "failure": failure,

@@ -58,7 +58,7 @@ class LeftWizard:
 class Drafts:
     """The left wizards in `folder`, and the one that is kept while it goes on.
 
-    platform: those of another one are not offered. now: the time.
+    platform: those of another one are not offered, nor those of another owner, whom it names. now: the time.
     """
 
     def __init__(self, folder: Path, platform: str, now: Callable[[], datetime]) -> None:

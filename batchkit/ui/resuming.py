@@ -11,6 +11,7 @@ from batchkit.core.agent import Agent
 from batchkit.core.mapping import Mapping as ColumnMapping
 from batchkit.core.table import Table
 from batchkit.errors import ConfigError, NotFoundError
+from batchkit.io.address import data_folder
 from batchkit.io.tables import read_csv
 from batchkit.ui.background import Background, Task
 from batchkit.ui.drafts import Drafts, LeftWizard
@@ -50,9 +51,11 @@ class Resuming:
         self._on_change = on_change
         self._fail = fail
         self._made = False
+        viewer, store = workspace.viewer, workspace.store_address
+        whose = "" if viewer.sees_all else f" of {viewer.name}"
         self.drafts = Drafts(
-            Path(workspace.store.label).parent / "drafts",
-            f"{info.kind} {info.account or info.url}",
+            (store.parent if isinstance(store, Path) else data_folder()) / "drafts",
+            f"{info.kind} {info.account or info.url}{whose}",
             workspace.clock.now,
         )
         self.intents: dict[str, Intent] = {"go_on": self._go_on, "discard_draft": self._discard}

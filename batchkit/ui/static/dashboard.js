@@ -31,10 +31,12 @@ function sayDisplayed(view) {
   view.intend("seen");
 }
 
-function summaryOf({ stored, matching, archived, listed }) {
-  if (!stored) return "";
+function summaryOf({ stored, matching, archived, others, listed }) {
+  const hidden = others ? `${number(others)} of other owners not shown` : "";
+  if (!stored) return hidden;
   const shown = counted(matching, listed.archived ? "archived batch" : "batch", listed.archived ? "archived batches" : "batches");
-  return listed.archived || !archived ? shown : `${shown}, ${number(archived)} more archived`;
+  const more = listed.archived || !archived ? "" : `${number(archived)} more archived`;
+  return [shown, more, hidden].filter(Boolean).join(", ");
 }
 
 function filtersOf(view) {
