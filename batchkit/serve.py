@@ -46,6 +46,10 @@ runpy.run_module("voila", run_name="__main__", alter_sys=True)
 """
 _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
+#: what a page may say to its kernel: what widgets say, and no code to run
+_MESSAGES = [
+    "comm_open", "comm_close", "comm_msg", "comm_info_request", "kernel_info_request", "shutdown_request",
+]  # fmt: skip
 #: a page's kernel ends so many seconds after its tab was closed
 _IDLE_SECONDS = 900
 
@@ -135,7 +139,11 @@ class Pages:
                 },
             },
             "VoilaConfiguration": {"file_allowlist": [], "show_tracebacks": True},
-            "MappingKernelManager": {"cull_interval": 60, "cull_idle_timeout": _IDLE_SECONDS},
+            "MappingKernelManager": {
+                "cull_interval": 60,
+                "cull_idle_timeout": _IDLE_SECONDS,
+                "allowed_message_types": _MESSAGES,
+            },
         }
 
     def _await_start(self, log: Path) -> None:

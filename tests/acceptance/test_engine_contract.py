@@ -131,19 +131,20 @@ def test_other_limits_hold_at_once(platform: bk.DemoPlatform, ws: PlacedWorkspac
 
 
 def test_a_batch_starts_at_its_time_and_not_before(platform: bk.DemoPlatform, ws: PlacedWorkspace) -> None:
-    start = ws.clock.now() + timedelta(seconds=1.5)
+    start = ws.clock.now() + timedelta(seconds=2.5)
     batch = create_batch(ws, 2, max_concurrent=2, batch_interval=1, start_at=start)
-    assert batch.status == "pending"
+    assert batch.status == "pending" or ws.clock.now() >= start
     batch.join("finished")
     began = [each.at for each in platform.requests if each.metadata.get(BATCH_KEY) == batch.id]
-    assert start <= min(began) < start + timedelta(seconds=5)
+    assert start <= min(began) < start + timedelta(seconds=30)
     settled_account(platform, batch)
 
 
 def test_a_pending_batch_can_be_cancelled(platform: bk.DemoPlatform, ws: PlacedWorkspace) -> None:
-    batch = create_batch(ws, 2, max_concurrent=2, batch_interval=1, start_at=ws.clock.now() + timedelta(seconds=0.6))
+    start = ws.clock.now() + timedelta(seconds=2.5)
+    batch = create_batch(ws, 2, max_concurrent=2, batch_interval=1, start_at=start)
     batch.cancel()
-    time.sleep(0.8)
+    time.sleep(max(0.0, (start - ws.clock.now()).total_seconds()) + 0.3)
     assert batch.status == "cancelled"
     assert not sent(platform, batch)
 
