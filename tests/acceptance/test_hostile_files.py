@@ -26,7 +26,7 @@ MEGABYTE = 1 << 20
 #: seconds for one file; on a quiet machine none takes a quarter of it
 PATIENCE = 240 if FULL else 60
 #: of the large file, bytes
-LARGE = 1000 * MEGABYTE if FULL else 150 * MEGABYTE
+LARGE = 1000 * MEGABYTE if FULL else 60 * MEGABYTE
 #: of a file of one character
 MONOTONOUS = 50 * MEGABYTE if FULL else 2 * MEGABYTE
 UNITS = (
