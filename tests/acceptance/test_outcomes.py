@@ -106,7 +106,8 @@ def test_no_more_are_in_flight_than_may_be_and_a_higher_limit_is_followed(tmp_pa
             batch = create(ws, 10_000 if FULL else 400, max_concurrent=100, batch_interval=0, max_in_flight=20)
             time.sleep(4)
             course = most_at_once(demo)
-            assert max(count for _, count in course) == 20
+            # Never more; and not many fewer, though those that have ended and are not known to have count.
+            assert 15 <= max(count for _, count in course) <= 20
             batch.update(max_in_flight=50)
             changed, seen = time.monotonic(), 0
             # Of those that may be in flight some have ended and are not known to, the more the busier the machine is.
@@ -119,4 +120,4 @@ def test_no_more_are_in_flight_than_may_be_and_a_higher_limit_is_followed(tmp_pa
             else:
                 batch.join("finished")
                 assert batch.status is BatchStatus.COMPLETED
-        assert max(count for _, count in most_at_once(demo)) == 50
+        assert 40 <= max(count for _, count in most_at_once(demo)) <= 50
