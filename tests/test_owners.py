@@ -226,7 +226,8 @@ def test_an_admin_steers_batches_of_others_and_the_log_names_him(store: str, her
         batch.cancel()
         again = batch.rerun(items="cancelled", config=LATER)
         assert again.record.owner == "Ada"
-    assert set(hers.events()["actor"]) == {"Ada", "root"}
+    # The engine itself may have told by then that all is known.
+    assert set(hers.events()["actor"]) - {"batchkit"} == {"Ada", "root"}
     assert [each.id for each in hers._workspace.batches()] == [again.id, hers.id]
 
 
