@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
@@ -14,18 +12,16 @@ from typing import TYPE_CHECKING, Literal, Self
 import pandas as pd
 
 from batchkit.batch import Batch
-from batchkit.core import results
 from batchkit.core.agent import Agent
-from batchkit.core.config import BatchConfig, resolve_default
+from batchkit.core.config import BatchConfig
 from batchkit.core.lifecycle import BatchStatus
 from batchkit.core.mapping import Mapping, header_fingerprint
 from batchkit.core.names import did_you_mean
 from batchkit.core.notice import Notice
 from batchkit.core.ports import Clock, Store, Target
 from batchkit.core.profile import AgentProfile, ProfilePool
-from batchkit.core.record import BatchRecord, NewBatch
+from batchkit.core.record import BatchRecord
 from batchkit.core.rerun import Again
-from batchkit.core.slots import check_last_slot
 from batchkit.core.suggestion import suggest_mapping
 from batchkit.core.table import Table
 from batchkit.defaults import (
@@ -39,13 +35,14 @@ from batchkit.defaults import (
     viewer_of,
 )
 from batchkit.engine.kernel import KernelEngine
-from batchkit.errors import ConfigError, NotFoundError, ValidationError
+from batchkit.errors import ConfigError, NotFoundError
 from batchkit.io.address import conninfo_of
 from batchkit.io.backup import copy_store
 from batchkit.io.clock import SystemClock
 from batchkit.io.leases import CLUSTER_LEASE_SECONDS, LEASE_SECONDS
 from batchkit.io.store import SqlStore
 from batchkit.io.tables import read_csv
+from batchkit.making import make_batch
 from batchkit.notices import Notices
 from batchkit.targets.asteroid import AsteroidTarget
 from batchkit.targets.secret import Secret
@@ -58,7 +55,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Workspace"]
 
-_CHUNK = 10_000
 _DEMO_HINT = (
     "batchkit: no platform is configured, so this is the demo platform on this machine. "
     "Set BATCHKIT_URL and BATCHKIT_API_KEY for a real one."
@@ -219,46 +215,7 @@ class Workspace:
 
         _require(checked, Validation, "checked", "ws.validate(table, mapping, agent) gives one")
         _require(config, BatchConfig, "config", 'for example bk.BatchConfig(name="March permits")')
-        if not checked.ok:
-            raise ValidationError(_blocking(checked))
-        self.begin_notices()
-        start = config.start_at or self.clock.now()
-        check_last_slot(checked.counts.valid, config.pace, start, config.working_hours)
-        agent = self._pinned_agent(checked, config)
-        profile, pool = resolve_default(config.default_profile, self.profiles(), self.pools())
-        table = checked.table
-        new = NewBatch(
-            name=config.name,
-            agent_id=agent.id,
-            agent_name=agent.name,
-            version=agent.version,
-            target=self.target.info,
-            pace=config.pace,
-            flow=config.flow,
-            start_at=start,
-            trial=config.trial if config.trial < checked.counts.valid else 0,
-            default_profile=profile,
-            columns=table.columns,
-            mapping=checked.mapping.to_dict(),
-            source=table.source,
-            fingerprint=table.fingerprint,
-            index_kind=results.index_kind(table.index),
-            owner=self.actor,
-            pool=pool,
-            parent=None if again is None else again.parent,
-            origin=None if again is None else again.origin,
-        )
-        batch_id = self.engine.call(self.store.begin(new))
-        try:
-            self._fill(batch_id, checked, config)
-            if again is None:
-                self.save_mapping(checked.mapping, agent)
-            self.engine.call(self._publish(batch_id, forced=again is not None and again.forced))
-        except BaseException:
-            with suppress(Exception):
-                self.engine.call(self.store.abandon(batch_id))
-            raise
-        return Batch(self, batch_id)
+        return Batch(self, make_batch(self, checked, config, again))
 
     def same_file(self, table: Table, agent: Agent) -> list[Batch]:
         """Batches in which the same rows already ran for this agent, newest first."""
@@ -417,38 +374,6 @@ class Workspace:
             raise NotFoundError(f"There is no agent {name!r}.{has}")
         return await self.target.agent(found[0].id, version)
 
-    def _pinned_agent(self, checked: Validation, config: BatchConfig) -> Agent:
-        """The agent at the version to run, whose inputs are those the rows were checked against."""
-        agent = checked.agent
-        if config.version is None or config.version == agent.version:
-            return agent
-        wanted = self.engine.call(self.target.agent(agent.id, config.version))
-        if wanted.inputs != agent.inputs:
-            raise ConfigError(
-                f"version={config.version} of {agent.name!r} has other inputs than version {agent.version}, against "
-                f"which the rows were checked. Check them with ws.agent({agent.name!r}, version={config.version})."
-            )
-        return wanted
-
-    def _fill(self, batch_id: str, checked: Validation, config: BatchConfig) -> None:
-        # Likewise.
-        from batchkit.core.not_before import with_times
-
-        index = checked.table.index
-        labels = None if index is None else results.index_labels(index[checked.valid_mask])
-        first = 0
-        for chunk in checked.items(_CHUNK):
-            mine = None if labels is None else labels[first : first + len(chunk)]
-            self.engine.call(self.store.add(batch_id, with_times(chunk, config.timezone), mine))
-            first += len(chunk)
-        rows = iter(checked.left_out())
-        while some := list(islice(rows, _CHUNK)):
-            self.engine.call(self.store.leave_out(batch_id, some))
-
-    async def _publish(self, batch_id: str, *, forced: bool) -> None:
-        await self.store.publish(batch_id, self.actor, forced=forced)
-        await self.engine.begin(batch_id)
-
 
 def _secret(given: str) -> Secret:
     """What was given, or what it says where to find."""
@@ -470,14 +395,3 @@ def _status(status: BatchStatus | str) -> BatchStatus:
 
 def _table(source: Table | pd.DataFrame) -> Table:
     return source if isinstance(source, Table) else read_csv(source)
-
-
-def _blocking(checked: Validation) -> str:
-    counts = checked.counts
-    if not counts.valid:
-        return f"None of the {counts.total:,} rows is valid; checked.issues says why."
-    first = checked.issues[checked.issues["severity"] == "error"]["message"].head(3)
-    return (
-        f"{counts.invalid:,} of {counts.total:,} rows are invalid, for example: {' '.join(first)} "
-        'checked.issues lists all. Correct them, or leave them out with ws.validate(..., invalid="drop").'
-    )
