@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import batchkit as bk
-from batchkit.cli import _parser, main
+from batchkit.cli import main
+from batchkit.cli_parser import parser
 from batchkit.core.viewer import Viewer
 from batchkit.defaults import user_name, viewer_of
 from batchkit.io.address import address_of
@@ -266,7 +267,7 @@ WITHOUT_ID = {"demo", "serve", "run", "list", "worker", "webhook", "backup", "do
 
 
 def commands() -> set[str]:
-    [chosen] = [action for action in _parser()._actions if action.choices and action.metavar == "COMMAND"]
+    [chosen] = [action for action in parser()._actions if action.choices and action.metavar == "COMMAND"]
     return set(chosen.choices or ())
 
 
