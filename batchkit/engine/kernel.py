@@ -303,7 +303,7 @@ class KernelEngine:
     def trouble(self, batch_id: str, after: float = 0.0) -> StoreError | None:
         """What the store fails with for the batch that runs here; None: nothing, or nothing since `after`."""
         runner = self._runner(batch_id)
-        return None if runner is None else runner.trouble(self._store_patience, _OUTAGE_PATIENCE_SECONDS, after)
+        return None if runner is None else runner.trouble.lasting(self._store_patience, _OUTAGE_PATIENCE_SECONDS, after)
 
     async def wait(self, batch_id: str, until: Until) -> BatchRecord:
         """The batch once it is where `until` says.

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 
 from batchkit.core.lifecycle import BatchStatus
 from batchkit.core.outcome import Outcome, Refused, Triggered
 from batchkit.core.ports import Clock, Reporting, Store, Target
-from batchkit.core.record import BatchRecord, Claim, ItemOutcome, Lease, Tick
+from batchkit.core.record import BatchRecord, ItemOutcome, Lease, Tick
 from batchkit.core.retry import Health, RetryPolicy
 from batchkit.core.schedule import after_group, has_missed_slots
 from batchkit.engine.deadline import Deadline
 from batchkit.engine.follower import Follower
 from batchkit.engine.gate import Gate
-from batchkit.engine.journal import tell
+from batchkit.engine.journal import tell, tell_due
 from batchkit.engine.rest import Rest
 from batchkit.engine.sender import Sender
 from batchkit.engine.settler import Settler
+from batchkit.engine.trouble import Trouble
 from batchkit.errors import StoreError
 
 __all__ = ["POLL_SECONDS", "Runner"]
@@ -102,16 +103,8 @@ class Runner:
         self._pause = ""
         #: what it waits for, for people
         self._reason = ""
-        #: what the store fails with, and the first and the last time it did, on the monotonic clock
-        self._trouble: tuple[StoreError, float, float] | None = None
-
-    def trouble(self, patience: float, outage: float, after: float) -> StoreError | None:
-        """What the store has been failing with for `patience` seconds, `outage` where it passes, and since `after`."""
-        if self._trouble is None:
-            return None
-        error, first, last = self._trouble
-        longest = outage if error.passing else patience
-        return error if last - first >= longest and last >= after else None
+        #: with the store
+        self.trouble = Trouble(clock)
 
     @property
     def _held(self) -> bool:
@@ -168,8 +161,7 @@ class Runner:
             quiet_until, asked = self._gate.quiet_until, self._claimable()
             tick = await self._visit()
         except StoreError as error:
-            now = self._clock.monotonic()
-            self._trouble = (error, self._trouble[1] if self._trouble else now, now)
+            self.trouble.note(error)
             logger.warning("%s: %s", self.batch_id, error)
             self._sender.give_back()
             if self._closing:
@@ -181,10 +173,10 @@ class Runner:
             self._note_profile(tick)
         if asked or not self._claimable():
             # A visit that could do with less than the one that failed does not count.
-            self._trouble = None
+            self.trouble.over()
         if tick.claimed:
             self._was_full = False
-            self._tell_due(tick.claimed)
+            tell_due(self.batch_id, tick.claimed, self._clock.now())
             if self._gate.quiet_until == quiet_until:
                 self._sender.take(tick.claimed)
             else:
@@ -235,10 +227,9 @@ class Runner:
     def _news(self) -> str | None:
         """What the batch is to say it waits for; None: what it says already."""
         batch = self._batch
-        said = "" if batch is None else batch.reason
-        return (
-            None if batch is None or batch.status is not BatchStatus.RUNNING or said == self._reason else self._reason
-        )
+        if batch is None or batch.status is not BatchStatus.RUNNING or batch.reason == self._reason:
+            return None
+        return self._reason
 
     def _take_note(self, tick: Tick) -> None:
         before, self._batch = self._batch, tick.batch
@@ -360,11 +351,6 @@ class Runner:
         # An answer that changes nothing yet waits for the others without a visit of its own.
         if len(self._sender.outbox) <= 1 or not self._sender.unanswered or self._pause or self._claimable():
             self.wake()
-
-    def _tell_due(self, claims: Sequence[Claim]) -> None:
-        due = min(claim.due for claim in claims)
-        late = (self._clock.now() - due).total_seconds()
-        tell(self.batch_id, "due", rows=len(claims), due=due.isoformat(), late=round(late, 3))
 
     def _may_send(self) -> bool:
         """Asked right before each request."""
