@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Mapping as MappingLike
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -14,38 +14,28 @@ from sqlalchemy import URL, Connection
 
 from batchkit.core.execution import Execution
 from batchkit.core.heard import Heard, Hearing
-from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.limits import Limits
-from batchkit.core.listing import ItemQuery, Overview
 from batchkit.core.ports import Clock
 from batchkit.core.record import (
     BatchRecord,
-    Event,
     ItemChange,
     ItemOutcome,
-    ItemRecord,
     Lease,
     NewBatch,
     Tick,
-    Unread,
     merged,
 )
 from batchkit.core.request import NewItem
-from batchkit.core.rerun import Standing
 from batchkit.core.viewer import EVERYBODY, Viewer
 from batchkit.io import (
     commands,
     creation,
     deadlines,
     deletion,
-    family,
     leases,
-    listing,
     outcomes,
-    ownership,
     reading,
     saved_mappings,
-    unattended,
     visit,
     webhook_events,
 )
@@ -57,6 +47,7 @@ from batchkit.io.ledger import log
 from batchkit.io.limits import change_limits
 from batchkit.io.opening import database_at
 from batchkit.io.staggering import stagger_from
+from batchkit.io.store_views import StoreViews
 
 __all__ = ["SqlStore"]
 
@@ -66,7 +57,7 @@ _ID_ALPHABET = "23456789bcdfghjkmnpqrstvwxz"
 _PIECE = 5_000
 
 
-class SqlStore:
+class SqlStore(StoreViews):
     """Implements `core.ports.Store` over SQLAlchemy Core, in SQLite and in PostgreSQL.
 
     address: the path of a file, or the URL of a PostgreSQL database. Raises ConfigError for another one.
@@ -83,17 +74,11 @@ class SqlStore:
         viewer: Viewer = EVERYBODY,
     ) -> None:
         self._address = address_of(address)
-        self._database = database_at(self._address, viewer)
-        self._clock = clock
+        super().__init__(database_at(self._address, viewer), clock)
         self._lease_seconds = lease_seconds
 
     def __repr__(self) -> str:
         return f"<SqlStore {self.label!r}>"
-
-    @property
-    def label(self) -> str:
-        """The file's path, or the server and the database without a password."""
-        return self._database.label
 
     # Creating
 
@@ -124,105 +109,6 @@ class SqlStore:
     async def abandon(self, batch_id: str) -> None:
         """Remove a batch that was begun and not published."""
         await self._database.write(creation.delete_unfinished, self._clock.now(), batch_id)
-
-    # Reading
-
-    async def batch(self, batch_id: str) -> BatchRecord:
-        """The batch as it stands."""
-        return await self._database.read(reading.read_batch, batch_id, self._clock.boot())
-
-    async def batches(
-        self, *, agent_id: str | None = None, statuses: Iterable[BatchStatus] = (), limit: int | None = None
-    ) -> list[BatchRecord]:
-        """Batches, newest first."""
-        return await self._database.read(
-            reading.read_batches, self._clock.boot(), agent_id=agent_id, statuses=statuses, limit=limit
-        )
-
-    async def others(self) -> int:
-        """How many batches of other owners there are, which are not shown."""
-        return await self._database.read(ownership.count_others)
-
-    async def same_file(self, agent_id: str, fingerprint: str) -> list[BatchRecord]:
-        """Batches in which the same file ran for that agent, newest first."""
-        return await self._database.read(reading.read_same_file, self._clock.boot(), agent_id, fingerprint)
-
-    async def items(
-        self,
-        batch_id: str,
-        *,
-        after: tuple[Any, ...] | None = None,
-        limit: int | None = None,
-        order: Literal["row", "time"] = "row",
-        statuses: Sequence[ItemStatus] = (),
-        positions: Sequence[int] | None = None,
-    ) -> list[ItemRecord]:
-        """A page of items."""
-        return await self._database.read(
-            reading.read_items,
-            batch_id,
-            after=after,
-            limit=limit,
-            order=order,
-            statuses=statuses,
-            positions=positions,
-        )
-
-    async def cells(self, batch_id: str, first: int, last: int) -> list[tuple[list[str], Any]]:
-        """The rows as they were in the file, each with its label in a DataFrame's index."""
-        return await self._database.read(reading.read_cells, batch_id, first, last)
-
-    async def overview(
-        self,
-        *,
-        agent_id: str | None = None,
-        statuses: Iterable[BatchStatus] = (),
-        text: str = "",
-        archived: bool | None = False,
-        limit: int,
-    ) -> Overview:
-        """The newest batches that match, and how many there are."""
-        return await self._database.read(
-            listing.read_overview,
-            self._clock.boot(),
-            agent_id=agent_id,
-            statuses=statuses,
-            text=text,
-            archived=archived,
-            limit=limit,
-        )
-
-    async def page(self, batch_id: str, query: ItemQuery) -> tuple[list[ItemRecord], int]:
-        """The items `query` asks for, and how many match."""
-        return await self._database.read(listing.read_page, batch_id, query)
-
-    async def positions(self, batch_id: str, query: ItemQuery, *, after: int = -1) -> list[int]:
-        """The next items after `after` that match, in row order, `query.limit` at the most."""
-        return await self._database.read(listing.read_positions, batch_id, query, after)
-
-    async def ahead_of(self, batch_id: str, item: int) -> int:
-        """How many pending items are sent before that pending one."""
-        return await self._database.read(listing.read_ahead, batch_id, item)
-
-    async def item_input(self, batch_id: str, item: int) -> NewItem:
-        """What was read from the file for one item."""
-        return await self._database.read(listing.read_input, batch_id, item)
-
-    async def family(self, batch_id: str) -> list[BatchRecord]:
-        """The batches that run rows of one file, oldest first."""
-        return await self._database.read(family.read_family, batch_id, self._clock.boot())
-
-    async def standings(self, batch_id: str) -> dict[int, list[Standing]]:
-        """Where each row of the batch's family stands, by row."""
-        return await self._database.read(family.read_standings, batch_id)
-
-    async def left_out(self, batch_id: str) -> list[tuple[int, int | None, list[str], str]]:
-        """The rows the policy left out."""
-        return await self._database.read(reading.read_left_out, batch_id)
-
-    async def events(self, batch_id: str, *, item: int | None = None, limit: int | None = None) -> list[Event]:
-        """The batch's log."""
-        return await self._database.read(reading.read_events, batch_id, item=item, limit=limit)
 
     # Users' commands
 
@@ -331,10 +217,6 @@ class SqlStore:
         now, boot = self._clock.now(), self._clock.boot()
         return await self._database.write(leases.entrust_batch, batch_id, until, revision, lease, now, boot)
 
-    async def unattended(self) -> list[BatchRecord]:
-        """Batches that somebody should attend to, and nobody does."""
-        return await self._database.read(unattended.read_unattended, self._clock.now(), self._clock.boot())
-
     async def tick(
         self,
         lease: Lease,
@@ -392,18 +274,6 @@ class SqlStore:
         """Write down what webhooks tell; returns what was done with each. An event is never applied twice."""
         return await self._database.write(webhook_events.hear, news, self._clock.now())
 
-    async def earliest_open(self, batch_id: str) -> datetime | None:
-        """When the oldest execution that has not finished was triggered."""
-        return await self._database.read(reading.read_earliest_open, batch_id)
-
-    async def unread_executions(self, batch_id: str) -> list[Unread]:
-        """All executions of whose end the target has not told, in row order."""
-        return await self._database.read(reading.read_unread_executions, batch_id)
-
-    async def triggered_since(self, batch_id: str, since: datetime) -> int:
-        """How many items were triggered at or after that moment."""
-        return await self._database.read(reading.read_triggered_since, batch_id, since)
-
     async def time_out(self, batch_id: str) -> datetime | None:
         """Count open executions past the batch's item deadline as timed out; returns when the next one will be."""
         return await self._database.write(deadlines.time_out, batch_id, self._clock.now())
@@ -419,14 +289,6 @@ class SqlStore:
             return changed
 
         return await self._database.write(work)
-
-    async def open_executions(self, batch_id: str, *, after: int = -1, limit: int) -> list[tuple[int, str]]:
-        """The next items after `after` whose execution has not finished, each with the execution's id."""
-        return await self._database.read(reading.read_open_executions, batch_id, after, limit)
-
-    async def doubtful(self, batch_id: str, limit: int) -> list[ItemRecord]:
-        """Items in doubt that may be looked up now."""
-        return await self._database.read(reading.read_doubtful, batch_id, self._clock.now(), limit)
 
     async def restagger(self, lease: Lease, message: str) -> int:
         """Stagger the pending items anew from now."""
@@ -449,10 +311,6 @@ class SqlStore:
         """Keep a mapping for the next table with the same header."""
         now = self._clock.now()
         await self._database.write(saved_mappings.save, agent_id, fingerprint, mapping, now)
-
-    async def mapping(self, agent_id: str, fingerprint: str) -> dict[str, Any] | None:
-        """The saved mapping, or None."""
-        return await self._database.read(saved_mappings.read, agent_id, fingerprint)
 
     async def delete_mapping(self, agent_id: str, fingerprint: str) -> bool:
         """Forget a saved mapping."""

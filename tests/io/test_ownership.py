@@ -27,6 +27,7 @@ from batchkit.io.address import address_of
 from batchkit.io.outbox import Outbox
 from batchkit.io.schema import batches, events, inputs, items, left_out, mappings
 from batchkit.io.store import SqlStore
+from batchkit.io.store_views import StoreViews
 from batchkit.testing import FakeClock
 
 ADA, BOB = Viewer(name="Ada"), Viewer(name="Bob")
@@ -205,7 +206,7 @@ def play(address: Path | str, scene: Scene) -> None:
 
 
 def test_every_method_of_a_store_is_looked_at() -> None:
-    for kind in (Store, SqlStore):
+    for kind in (Store, StoreViews, SqlStore):
         public = {name for name in vars(kind) if not name.startswith("_")}
         assert public - HARMLESS - set(NAMED) - set(UNNAMED) == set(), "a new method needs a call above"
 
