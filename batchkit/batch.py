@@ -325,8 +325,8 @@ def _ids(items: object) -> list[int]:
 
 
 def _count(what: str, value: object) -> None:
-    is_number = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if value is not None and not (is_number and value >= 0):  # type: ignore[operator]
+    is_count = isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 0
+    if value is not None and not is_count:
         raise ConfigError(f"{what} must be a whole number, 0 or more, not {value!r}.")
 
 

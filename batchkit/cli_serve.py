@@ -10,13 +10,12 @@ from contextlib import suppress
 from threading import Event, Thread
 
 from batchkit.cli_run import demo as demo_in_terminal
-from batchkit.cli_watch import opened
+from batchkit.cli_watch import opened, timed_lines
 from batchkit.errors import EngineError
 from batchkit.io.address import spelled
 from batchkit.serve import PAGES, Pages
 from batchkit.terminal import SIGNALS, Exit, say, visible, warn
 from batchkit.worker import Worker
-from batchkit.workspace import Workspace
 
 __all__ = ["demo", "serve"]
 
@@ -69,16 +68,12 @@ def _serve(args: Namespace, *, demo: bool = False, owner: str | None = None) -> 
             if is_cluster:
                 stop.wait()
             else:
-                Worker(ws, lambda line: _tell(ws, line)).run(stop)
+                Worker(ws, timed_lines(ws)).run(stop)
             if not pages.running:
                 raise EngineError("Voila has ended by itself, so the pages are gone. Start `batchkit serve` again.")
             if not is_cluster:
                 warn("Ending: what is under way is recorded first.")
     return Exit.OK
-
-
-def _tell(ws: Workspace, line: str) -> None:
-    say(f"{ws.clock.now():%Y-%m-%dT%H:%M:%SZ}  {visible(line)}", wrap=False)
 
 
 def _stop_with(pages: Pages, stop: Event) -> None:

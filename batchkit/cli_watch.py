@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
@@ -21,10 +21,20 @@ from batchkit.core.record import BatchRecord
 from batchkit.core.waiting import Until
 from batchkit.defaults import EngineKind, demo_target, is_configured, shared_demo
 from batchkit.errors import BatchError, BatchPaused, ConfigError, NotFoundError, StateError, StoreError
-from batchkit.terminal import INTERRUPTION, Exit, Meter, visible, warn
+from batchkit.terminal import INTERRUPTION, Exit, Meter, say, visible, warn
 from batchkit.workspace import Workspace
 
-__all__ = ["find", "follow", "follow_executions", "opened", "settled_at", "stop", "summary", "where_results"]
+__all__ = [
+    "find",
+    "follow",
+    "follow_executions",
+    "opened",
+    "settled_at",
+    "stop",
+    "summary",
+    "timed_lines",
+    "where_results",
+]
 
 #: seconds between two looks at a batch
 _REFRESH = 0.2
@@ -55,6 +65,15 @@ def opened(
         ws = stack.enter_context(Workspace(target, store=store, engine=engine, owner=owner, admin=admin))
         stack.enter_context(_log_shown())
         yield ws
+
+
+def timed_lines(ws: Workspace) -> Callable[[str], None]:
+    """What says a line with the time before it, for what happens in a process that goes on."""
+
+    def tell(line: str) -> None:
+        say(f"{ws.clock.now():%Y-%m-%dT%H:%M:%SZ}  {visible(line)}", wrap=False)
+
+    return tell
 
 
 def find(ws: Workspace, text: str) -> Batch:

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
-from batchkit.cli_watch import opened
+from batchkit.cli_watch import opened, timed_lines
 from batchkit.defaults import engine_kind
 from batchkit.engine.journal import EVENTS
 from batchkit.targets.function import FunctionTarget
-from batchkit.terminal import SIGNALS, Exit, say, visible
+from batchkit.terminal import SIGNALS, Exit, say
 from batchkit.worker import ClusterWorker, Worker
 from batchkit.workspace import Workspace
 
@@ -35,7 +35,7 @@ def worker(args: Namespace) -> Exit:
             # It runs the batches of everybody.
             ws = stack.enter_context(Workspace(target, store=args.store, engine=kind, admin=True))
 
-        tell = _json_log() if args.log == "json" else _lines(ws)
+        tell = _json_log() if args.log == "json" else timed_lines(ws)
         for number in SIGNALS:
             signal.signal(number, lambda *_: stop.set())
         label = ws.target.info.label or ws.target.info.url
@@ -46,15 +46,6 @@ def worker(args: Namespace) -> Exit:
             Worker(ws, tell).run(stop)
         tell("worker  stopping: what is under way is recorded first")
     return Exit.OK
-
-
-def _lines(ws: Workspace) -> Callable[[str], None]:
-    """Say what the worker does, a line each."""
-
-    def tell(line: str) -> None:
-        say(f"{ws.clock.now():%Y-%m-%dT%H:%M:%SZ}  {visible(line)}", wrap=False)
-
-    return tell
 
 
 def _json_log() -> Callable[[str], None]:

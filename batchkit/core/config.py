@@ -92,16 +92,19 @@ class BatchConfig:
             "batch_interval": _kept(problems, _batch_interval, batch_interval),
             "trial": _kept(problems, _trial, trial),
         }
-        limits = {
-            "max_in_flight": max_in_flight,
-            "on_capacity_limit": on_capacity_limit,
-            "working_hours": working_hours,
-            "failure_threshold": failure_threshold,
-            "item_deadline": item_deadline,
-        }
-        _kept(problems, lambda: Flow(**limits))  # type: ignore[arg-type]
+        flow = _kept(
+            problems,
+            lambda: Flow(
+                max_in_flight=max_in_flight,
+                on_capacity_limit=on_capacity_limit,
+                working_hours=working_hours,
+                failure_threshold=failure_threshold,
+                item_deadline=item_deadline,
+            ),
+        )
         if problems:
             raise ConfigError("\n".join(dict.fromkeys(problems)))
+        limits = {name: getattr(flow, name) for name in _FLOW if name not in values}
         for field, value in (values | limits).items():
             object.__setattr__(self, field, value)
 

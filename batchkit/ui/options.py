@@ -59,9 +59,12 @@ class Options:
     def of(cls, details: Mapping[str, Any]) -> Options:
         """What `to_json` gave, or a page. Raises ConfigError for what is no such thing."""
         try:
-            texts = {each.name: str(details[each.name]) for each in fields(cls) if each.name in details}
-            days = {"hours_days": tuple(day for day in DAYS if day in details["hours_days"])}
-            return cls(**{**texts, **days, "hours": bool(details["hours"])})  # type: ignore[arg-type]
+            values: dict[str, Any] = {
+                each.name: str(details[each.name]) for each in fields(cls) if each.name in details
+            }
+            values["hours_days"] = tuple(day for day in DAYS if day in details["hours_days"])
+            values["hours"] = bool(details["hours"])
+            return cls(**values)
         except (KeyError, TypeError) as error:
             raise ConfigError(f"These are no options of a batch: {error}.") from error
 

@@ -16,6 +16,7 @@ import batchkit as bk
 # The modules beside the tests; the processes of the tests find them by this path, too.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from postgres_server import PostgresServer
 from processes import Processes
 from sending import Plan, Planner
 
@@ -32,6 +33,14 @@ def demo() -> Iterator[bk.DemoPlatform]:
     agent = bk.Agent(name="Filer", inputs=[bk.InputVariable("value", schema={"type": "string"}, required=True)])
     with bk.DemoPlatform(agents=[agent], duration=0.05, failure_share=0) as platform:
         yield platform
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    """One of this test's own, which it may end."""
+    server = PostgresServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pandas as pd
 
@@ -77,12 +78,12 @@ def work(place: Place) -> None:
         ClusterWorker(ws, tell, concurrency=place.concurrency).run(stop)
 
 
-def create_batch(ws: bk.Workspace, rows: int, **config: object) -> bk.Batch:
+def create_batch(ws: bk.Workspace, rows: int, **config: Any) -> bk.Batch:
     """A batch of so many rows for the workspace's only agent."""
     agent = ws.agent()
     frame = pd.DataFrame({"value": [str(number) for number in range(rows)]})
     checked = ws.validate(frame, ws.suggest_mapping(frame, agent), agent)
-    return ws.create_batch(checked, bk.BatchConfig(**{"name": "A batch", **config}))  # type: ignore[arg-type]
+    return ws.create_batch(checked, bk.BatchConfig(**{"name": "A batch", **config}))
 
 
 def submit(place: Place, rows: int, max_concurrent: int, batch_interval: float) -> None:

@@ -27,14 +27,6 @@ RESTARTS = 12 if FULL else 1
 
 
 @pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    """One of this test's own, which it may end."""
-    server = PostgresServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
 def place(demo: bk.DemoPlatform, postgres: PostgresServer, tmp_path: Path) -> Iterator[Place]:
     with postgres.database() as name:
         yield Place(url=demo.url, api_key=demo.api_key, store=postgres.url(name), said=tmp_path / "said")

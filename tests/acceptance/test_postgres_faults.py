@@ -23,14 +23,6 @@ PLACES = ("after the intent", "after the answer", "after the outcome")
 
 
 @pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    """One of this test's own, which it may end."""
-    server = PostgresServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
 def plan(demo: bk.DemoPlatform, plan: Plan, server: PostgresServer) -> Iterator[Plan]:
     demo.faults.latency = 0.04
     with server.database() as name:
