@@ -26,10 +26,14 @@ _PATIENCE = 20.0
 
 
 class FakeClock:
-    """A clock that stands still until it is moved. For one event loop."""
+    """A clock that stands still until it is moved. For one event loop.
 
-    def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
+    start: what it shows first. boot_id: of the machine it is the clock of; each machine has another.
+    """
+
+    def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC), boot_id: str = "fake") -> None:
         self._now = start
+        self._boot_id = boot_id
         self._monotonic = 1_000.0
         self._boot = 2_000.0
         self._waiting: dict[asyncio.Task[object], tuple[float, asyncio.Event]] = {}
@@ -45,7 +49,7 @@ class FakeClock:
 
     def boot(self) -> tuple[str, float]:
         """The boot's id and the seconds since."""
-        return "fake", self._boot
+        return self._boot_id, self._boot
 
     async def wait(self, event: WakeUp, timeout: float) -> None:
         """Return when `event` is set or the clock was moved by `timeout` seconds."""

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, update
 from batchkit.core.lifecycle import ItemStatus
 from batchkit.core.record import Lease
 from batchkit.core.wake import RESTING
-from batchkit.io.clock_changes import offset_of
+from batchkit.io.clock_changes import offset_of, realigned
 from batchkit.io.ledger import log, shift
 from batchkit.io.ownership import owned
 from batchkit.io.reading import find_batch, is_alive
@@ -118,11 +118,17 @@ def entrust_batch(
     others = not mine and batch.runner != RESTING and is_alive(connection, batch, boot)
     if others or batch.revision != revision:
         return False
+    realigned(connection, batch, now, boot)
     values: dict[str, Any] = {"runner": "", "lease_expires": 0.0}
     if until is not None:
         ahead = max(0.0, (until - now).total_seconds()) + REST_GRACE_SECONDS
         expires = lease_time(connection, boot) + ahead
-        values = {"runner": RESTING, "lease_boot": boot[0], "lease_expires": expires}
+        values = {
+            "runner": RESTING,
+            "lease_boot": boot[0],
+            "lease_expires": expires,
+            "clock_offset": offset_of(now, boot),
+        }
     connection.execute(update(batches).where(batches.c.id == batch_id).values(**values))
     return True
 

@@ -129,7 +129,7 @@ batches = Table(
     Column("runner", Text, nullable=False),
     Column("lease_boot", Text, nullable=False),
     Column("lease_expires", Float, nullable=False),
-    #: `clock_changes.offset_of` when the lease was taken or renewed
+    #: `clock_changes.offset_of` on the machine of `lease_boot`, whenever that is written
     Column("clock_offset", Float),
     Column("total", Integer, nullable=False),
     Column("left_out", Integer, nullable=False),

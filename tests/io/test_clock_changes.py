@@ -184,6 +184,65 @@ def test_sleeping_is_not_setting_the_clock(run, sleeps) -> None:
     run(scenario)
 
 
+class Machine(FakeClock):
+    """The clock of another machine, which was booted so many seconds later than that of the shop."""
+
+    def __init__(self, later: float) -> None:
+        super().__init__(boot_id="of the other machine")
+        self._later = later
+
+    def boot(self) -> tuple[str, float]:
+        boot_id, seconds = super().boot()
+        return boot_id, seconds - self._later
+
+
+@pytest.mark.parametrize("later", [48 * HOUR, -48 * HOUR])
+def test_machines_booted_at_other_times_are_no_clock_that_was_set(run, address, later) -> None:
+    async def scenario(shop: Shop, _lease: Lease) -> None:
+        clock = Machine(later)
+        store = SqlStore(address, clock)
+
+        async def sleep(seconds: float) -> None:
+            shop.clock.sleep(seconds)
+            clock.sleep(seconds)
+
+        try:
+            # Its worker is gone; on another machine it is found and left to whoever is woken, who is there too.
+            await sleep(LEASE_SECONDS + 1)
+            batch = await store.batch(shop.batch_id)
+            assert await store.entrust(shop.batch_id, clock.now() + QUARANTINE, revision=batch.revision)
+            await sleep(4)
+            assert await store.acquire(shop.batch_id, "there", settle_after=None) is not None
+            gone = timedelta(seconds=LEASE_SECONDS + 5)
+            assert await shop.waits() == (INTERVAL - gone, QUARANTINE - gone)
+            # And back again.
+            await sleep(LEASE_SECONDS + 1)
+            assert await shop.store.entrust(shop.batch_id, clock.now() + QUARANTINE, revision=batch.revision)
+            await shop.store.pause(shop.batch_id, "Ada")
+            await shop.store.resume(shop.batch_id, "Ada")
+            gone += timedelta(seconds=LEASE_SECONDS + 1)
+            assert await shop.waits() == (INTERVAL - gone, QUARANTINE - gone)
+            assert await shop.told() == []
+        finally:
+            store.shutdown()
+
+    run(scenario)
+
+
+@either_way
+def test_a_clock_set_before_a_batch_is_entrusted_leaves_the_waits(run, change) -> None:
+    async def scenario(shop: Shop, lease: Lease) -> None:
+        shop.clock.jump(change)
+        assert await shop.store.entrust(shop.batch_id, shop.clock.now() + INTERVAL, revision=0, lease=lease)
+        assert await shop.waits() == (INTERVAL, QUARANTINE)
+        await shop.clock.advance(4)
+        await shop.acquire("another")
+        assert await shop.waits() == (INTERVAL - timedelta(seconds=4), QUARANTINE - timedelta(seconds=4))
+        assert len(await shop.told()) == 1
+
+    run(scenario)
+
+
 def test_nothing_is_known_of_the_clock_across_a_boot(run) -> None:
     async def scenario(shop: Shop, _lease: Lease) -> None:
         shop.clock.boots = 2
