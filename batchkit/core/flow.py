@@ -99,8 +99,10 @@ class Flow:
 
     @classmethod
     def from_dict(cls, data: MappingLike[str, Any]) -> Flow:
-        """What `to_dict` gave."""
+        """What `to_dict` gave, also where an older version allowed more than today's."""
         values = dict(data)
+        if "item_deadline" in values:
+            values["item_deadline"] = min(values["item_deadline"], LONGEST_DEADLINE)
         if "working_hours" in values:
             values["working_hours"] = WorkingHours.from_dict(values["working_hours"])
         if "failure_threshold" in values:

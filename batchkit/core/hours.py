@@ -26,6 +26,8 @@ _MICROSECOND = timedelta(microseconds=1)
 _NEVER = datetime.combine(date.max - 2 * _DAY, time())
 #: a week of days, and those that clocks may take away
 _MOST_PIECES = 40
+#: what `ZoneInfo` raises, the last for the name of a folder
+_UNKNOWN_ZONE = (KeyError, ValueError, OSError)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -68,7 +70,7 @@ class WorkingHours:
     def is_open(self, at: datetime) -> bool:
         """Whether the window is open at that moment. at: aware. Raises ConfigError for a naive one."""
         _refuse_naive(at)
-        return self._is_inside(at.astimezone(ZoneInfo(self.zone)).replace(tzinfo=None))
+        return self._is_inside(at.astimezone(self._zone).replace(tzinfo=None))
 
     def next_open(self, at: datetime) -> datetime:
         """The first moment at or after `at` when the window is open; aware, UTC. A naive `at` raises ConfigError."""
@@ -98,8 +100,20 @@ class WorkingHours:
 
     @classmethod
     def from_dict(cls, data: MappingLike[str, Any]) -> WorkingHours:
-        """What `to_dict` gave."""
-        return cls(**data)
+        """What `to_dict` gave, also with a zone this machine does not know: only asking for times there fails then."""
+        hours = cls(**{**data, "zone": "UTC"})
+        object.__setattr__(hours, "zone", data["zone"])
+        return hours
+
+    @property
+    def _zone(self) -> ZoneInfo:
+        try:
+            return ZoneInfo(self.zone)
+        except _UNKNOWN_ZONE:
+            raise ConfigError(
+                f"The time zone of the working hours {self} is not known on this machine. Install the Python package "
+                "tzdata on it."
+            ) from None
 
     @property
     def _length(self) -> timedelta:
@@ -132,7 +146,7 @@ class WorkingHours:
 
     def _pieces(self, at: datetime) -> Iterator[tuple[datetime, datetime, timedelta]]:
         """The time from `at` on in pieces in which the zone's clocks are not set: begin, end, offset; naive UTC."""
-        zone = ZoneInfo(self.zone)
+        zone = self._zone
         begin = at.astimezone(UTC)
         for _ in range(_MOST_PIECES):
             offset = _offset(begin, zone)
@@ -198,6 +212,6 @@ def _read_time(what: str, value: object, problems: list[str]) -> time:
 def _read_zone(zone: object, problems: list[str]) -> str:
     try:
         return ZoneInfo(str(zone)).key
-    except (KeyError, ValueError, OSError):
+    except _UNKNOWN_ZONE:
         problems.append(f"zone {zone!r} is not known; use an IANA name like 'Europe/Berlin'.")
         return ""

@@ -37,10 +37,14 @@ class Limits:
         return self.max_concurrent is None and self.batch_interval is None and self.max_in_flight == "unchanged"
 
     def pace(self, now: Pace) -> Pace:
-        """The pace that `now` becomes."""
-        return checked_pace(
-            now.max_concurrent if self.max_concurrent is None else self.max_concurrent,
-            now.batch_interval if self.batch_interval is None else self.batch_interval,
+        """The pace that `now` becomes. Only what is changed is checked: an older version may have allowed the rest."""
+        given = checked_pace(
+            1 if self.max_concurrent is None else self.max_concurrent,
+            0 if self.batch_interval is None else self.batch_interval,
+        )
+        return Pace(
+            max_concurrent=now.max_concurrent if self.max_concurrent is None else given.max_concurrent,
+            batch_interval=now.batch_interval if self.batch_interval is None else given.batch_interval,
         )
 
     def flow(self, now: Flow) -> Flow:

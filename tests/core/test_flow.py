@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from batchkit.core.config import BatchConfig
-from batchkit.core.flow import FailureThreshold, Flow
+from batchkit.core.flow import LONGEST_DEADLINE, FailureThreshold, Flow
 from batchkit.core.hours import WorkingHours
 from batchkit.core.limits import Limits, moved_gate
 from batchkit.core.schedule import Pace
@@ -36,6 +36,21 @@ def test_a_deadline_beyond_what_time_can_be_reckoned_with_is_refused() -> None:
         BatchConfig(name="b", item_deadline=1e12)
 
 
+def test_a_deadline_that_an_older_version_kept_is_read_as_the_longest_one() -> None:
+    assert Flow.from_dict({"item_deadline": 1e9}) == Flow(item_deadline=LONGEST_DEADLINE)
+
+
+def test_hours_in_a_zone_that_is_not_known_here_are_read_and_only_asking_for_times_fails() -> None:
+    kept = {"working_hours": {"days": ["mon"], "start": "08:00:00", "end": "18:00:00", "zone": "Mars/Olympus"}}
+    flow = Flow.from_dict(kept)
+    assert flow.to_dict() == kept
+    hours = flow.working_hours
+    assert hours is not None
+    for ask in (hours.is_open, hours.next_open, hours.next_close):
+        with pytest.raises(ConfigError, match=r"Mars/Olympus.* Install .*tzdata"):
+            ask(FakeClock().now())
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{}, {"share": 0}, {"share": "a"}, {"share": True}, {"share": 1.1}, {"count": 0}, {"count": 1, "minimum": 0}],
@@ -60,6 +75,12 @@ def test_limits_change_only_what_they_name() -> None:
     assert limits.flow(flow) == flow
     assert Limits(max_in_flight=None).flow(flow) == Flow(item_deadline=9)
     assert limits.told(pace, flow) == "batch_interval from 60 s to 1 s"
+
+
+def test_limits_leave_a_pace_alone_that_an_older_version_allowed() -> None:
+    before = Pace(max_concurrent=5, batch_interval=1e-9)
+    assert Limits(max_concurrent=6).pace(before) == Pace(max_concurrent=6, batch_interval=1e-9)
+    assert Limits(max_in_flight=6).pace(before) == before
 
 
 @pytest.mark.parametrize("wrong", [{}, {"max_concurrent": 0}, {"batch_interval": -1}, {"max_in_flight": 0}])

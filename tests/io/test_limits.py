@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
 from batchkit.core.execution import Execution, ExecutionStatus
 from batchkit.core.flow import Flow
@@ -20,6 +22,7 @@ from batchkit.core.request import NewItem
 from batchkit.core.schedule import Pace
 from batchkit.core.target import TargetInfo
 from batchkit.errors import StateError
+from batchkit.io.schema import batches
 from batchkit.io.store import SqlStore
 from batchkit.testing import FakeClock
 
@@ -154,6 +157,40 @@ def test_rows_own_times_also_hold_within_working_hours_and_without_an_interval(s
         await shop.store.pause(lease.batch_id, "user")
         await shop.store.resume(lease.batch_id, "user")
         assert await shop.minutes(lease.batch_id) == [1.5, 300]
+
+    asyncio.run(scenario())
+
+
+_KEPT = {
+    "item_deadline": 1e9,
+    "working_hours": {"days": ["mon"], "start": "08:00:00", "end": "18:00:00", "zone": "Mars/Olympus"},
+}
+
+
+@pytest.mark.parametrize("name", list(_KEPT))
+def test_what_a_store_kept_before_more_was_checked_is_read_run_and_cancelled(
+    shop: Shop, address: Path | str, name: str
+) -> None:
+    async def scenario() -> None:
+        lease = await shop.batch(4, Flow())
+        url = address if isinstance(address, str) else f"sqlite:///{address}"
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(batches.update().values(flow=json.dumps({name: _KEPT[name]}), batch_interval=1e-9))
+        engine.dispose()
+        assert len(await shop.store.batches()) == 1
+        assert (await shop.store.overview(limit=5)).batches
+        await shop.store.release(lease)
+        lease = await shop.store.acquire(lease.batch_id, "me", settle_after=1)
+        assert lease is not None
+        assert (await shop.store.tick(lease)).batch.status is BatchStatus.RUNNING
+        if name == "item_deadline":
+            assert len((await shop.store.tick(lease, claim=1, until=shop.start)).claimed) == 1
+            assert await shop.store.time_out(lease.batch_id) is None
+            await shop.store.change_limits(lease.batch_id, Limits(max_concurrent=3), "user")
+            await shop.store.pause(lease.batch_id, "user")
+            await shop.store.resume(lease.batch_id, "user")
+        assert (await shop.store.cancel(lease.batch_id, "user")).status is BatchStatus.CANCELLED
 
     asyncio.run(scenario())
 
