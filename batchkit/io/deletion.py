@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, update
 
 from batchkit.core.lifecycle import BatchStatus
+from batchkit.core.wake import RESTING
 from batchkit.errors import StateError
 from batchkit.io.ledger import log, shift
 from batchkit.io.reading import find_batch, is_alive
@@ -39,7 +40,7 @@ def hide_batch(connection: Connection, batch_id: str, boot: tuple[str, float], o
     batch = find_batch(connection, batch_id)
     if not BatchStatus(batch.status).final:
         raise StateError(f"A {batch.status} batch cannot be deleted. Cancel it, or wait until it has ended.")
-    if batch.runner != owner and is_alive(connection, batch, boot):
+    if batch.runner not in (owner, RESTING) and is_alive(connection, batch, boot):
         raise StateError(
             f"Batch {batch_id} cannot be deleted yet: {batch.runner} still follows its executions. "
             "Delete it there, or once that has ended."

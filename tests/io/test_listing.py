@@ -329,6 +329,18 @@ def test_a_batch_whose_executions_another_process_follows_is_not_deleted(run) ->
     run(scenario)
 
 
+def test_a_batch_that_was_cancelled_while_it_rested_is_deleted_at_once(run) -> None:
+    async def scenario(sql_store: SqlStore, clock: FakeClock) -> None:
+        batch_id = await make(sql_store, clock)
+        assert await sql_store.entrust(batch_id, clock.now() + timedelta(days=3), revision=0)
+        await sql_store.cancel(batch_id, "Ada")
+        await sql_store.delete(batch_id, "host:2:y")
+        with pytest.raises(NotFoundError):
+            await sql_store.batch(batch_id)
+
+    run(scenario)
+
+
 def test_many_items_are_changed_in_several_transactions_with_one_answer(run, monkeypatch) -> None:
     monkeypatch.setattr(store, "_PIECE", 4)
 
