@@ -39,7 +39,7 @@ def store_address(given: str | os.PathLike[str] | None = None) -> Address:
 
     Raises ConfigError for the URL of anything but PostgreSQL.
     """
-    return address_of(given or os.environ.get("BATCHKIT_STORE") or data_folder() / "batchkit.sqlite")
+    return address_of(given or os.environ.get("BATCHKIT_STORE") or _own_store())
 
 
 def engine_kind(given: str | None = None) -> EngineKind:
@@ -62,15 +62,22 @@ def viewer_of(store: Address, owner: str | None = None, admin: bool | None = Non
     """Who makes batches, and whether he sees those of others. Raises ConfigError for an owner that is no name.
 
     owner: else BATCHKIT_OWNER, else JupyterHub's user, else the operating system's. admin: else BATCHKIT_ADMIN=1. Where
-    nobody is named, all that is in a file which only this user can open is his own, whatever he was called.
+    neither owner nor BATCHKIT_OWNER names him, all that is in a file which only this user can open is his own, whatever
+    he was called when he made it. JupyterHub's users may share one of the operating system's: for them that holds of
+    the file in the data folder alone.
     """
     if owner is not None and (not isinstance(owner, str) or not owner.strip()):
         raise ConfigError(f"owner must be a name, not {owner!r}. Leave it out for the operating system's user.")
-    named = owner or os.environ.get("BATCHKIT_OWNER") or os.environ.get("JUPYTERHUB_USER")
+    named = owner or os.environ.get("BATCHKIT_OWNER")
+    of_hub = os.environ.get("JUPYTERHUB_USER")
     if admin is None:
         admin = os.environ.get("BATCHKIT_ADMIN") == "1"
-    is_mine = not named and isinstance(store, Path) and is_private(store)
-    return Viewer(name=named or user_name(), sees_all=admin or is_mine)
+    is_mine = isinstance(store, Path) and is_private(store) and (not of_hub or store == address_of(_own_store()))
+    return Viewer(name=named or of_hub or user_name(), sees_all=admin or (is_mine and not named))
+
+
+def _own_store() -> Path:
+    return data_folder() / "batchkit.sqlite"
 
 
 def is_configured() -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import batchkit as bk
 from batchkit.cli import main
 from batchkit.cli_parser import parser
 from batchkit.core.viewer import Viewer
-from batchkit.defaults import user_name, viewer_of
+from batchkit.defaults import store_address, user_name, viewer_of
 from batchkit.io.address import address_of
 from batchkit.terminal import Exit
 from batchkit.testing import ScriptedTarget
@@ -96,6 +98,26 @@ def test_only_a_file_of_ones_own_is_all_ones_own_and_only_where_nobody_is_named(
     assert not viewer_of(private, "Ada").sees_all
     assert not viewer_of(shared).sees_all
     assert not viewer_of(address_of("postgresql://host/database")).sees_all
+
+
+def test_a_user_of_jupyterhub_still_sees_all_of_the_file_in_the_data_folder_and_of_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(str(store_address())) as ws:
+        before = made(ws)
+    monkeypatch.setenv("JUPYTERHUB_USER", "hub")
+    with opened(str(store_address())) as ws:
+        assert [batch.id for batch in ws.batches()] == [before.id]
+        made(ws)
+    with closing(sqlite3.connect(store_address())) as database:
+        assert {owner for (owner,) in database.execute("SELECT owner FROM batch")} == {user_name(), "hub"}
+    # On a volume of several, each of whom is the operating system's same user.
+    of_several = tmp_path / "of several.sqlite"
+    of_several.touch(0o600)
+    assert viewer_of(of_several) == Viewer(name="hub")
+    assert not viewer_of(store_address(), "Ada").sees_all
+    monkeypatch.setenv("BATCHKIT_OWNER", "named")
+    assert viewer_of(store_address()) == Viewer(name="named")
 
 
 @pytest.mark.parametrize("owner", ["", "  ", 5])
