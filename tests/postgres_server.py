@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
 from batchkit.io.schema import metadata
 from batchkit.testing import FakeClock
 
-__all__ = ["FollowingDatabase", "PostgresServer"]
+__all__ = ["FollowingDatabase", "PostgresServer", "at_work"]
 
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -28,6 +29,8 @@ _SETTINGS = {
     "autovacuum": "off",
     "deadlock_timeout": "100ms",
 }
+#: ports are free when they are looked for, and may be somebody else's a moment later
+_STARTS = 5
 _TABLES = ", ".join(metadata.tables)
 #: the server's clock, as far as batchkit asks it, is what a test says
 _FOLLOW = """
@@ -61,15 +64,17 @@ class PostgresServer:
         self._user = "postgres" if os.geteuid() == 0 else None
         if self._user is not None:
             shutil.chown(self._folder, self._user)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self._data = ("-D", str(self._folder / "data"))
         self._count = 0
-        options = _SETTINGS | dict(settings or {}) | {"port": str(self.port), "fsync": "on" if durable else "off"}
-        self._options = " ".join(f"-c {name}={value or chr(39) * 2}" for name, value in options.items())
-        data = ("-D", str(self._folder / "data"))
-        self._run("initdb", *data, "-U", "tests", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
-        self.start()
+        self._settings = _SETTINGS | dict(settings or {}) | {"fsync": "on" if durable else "off"}
+        self.port = 0
+        initial = ("-U", "tests", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+        try:
+            self._run("initdb", *self._data, *initial)
+            self._start_anywhere()
+        except BaseException:
+            self.close()
+            raise
 
     def url(self, database: str) -> str:
         """What a store is given."""
@@ -77,12 +82,13 @@ class PostgresServer:
 
     def start(self) -> None:
         """Returns once it takes connections."""
-        log = str(self._folder / "log")
-        self._run("pg_ctl", "-w", "-s", "-D", str(self._folder / "data"), "-l", log, "-o", self._options, "start")
+        options = {**self._settings, "port": str(self.port)}
+        told = " ".join(f"-c {name}={value or chr(39) * 2}" for name, value in options.items())
+        self._run("pg_ctl", "-w", "-s", *self._data, "-l", str(self._folder / "log"), "-o", told, "start")
 
     def stop(self) -> None:
         """End it as a loss of power does: nothing is finished, nobody is told."""
-        self._run("pg_ctl", "-w", "-s", "-D", str(self._folder / "data"), "-m", "immediate", "stop")
+        self._run("pg_ctl", "-w", "-s", *self._data, "-m", "immediate", "stop")
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Run it as the server's owner, and return the rows there are."""
@@ -101,10 +107,34 @@ class PostgresServer:
 
     def close(self) -> None:
         """End it and remove all it has."""
-        pid = self._folder / "data" / "postmaster.pid"
-        if pid.exists():
-            os.kill(int(pid.read_text().split()[0]), signal.SIGQUIT)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        try:
+            if self._runs():
+                self.stop()
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _runs(self) -> bool:
+        """Whether the process it has noted is its own: a killed server leaves a number that somebody else may have."""
+        noted = self._folder / "data" / "postmaster.pid"
+        if not noted.exists():
+            return False
+        try:
+            return str(self._folder / "data") in psutil.Process(int(noted.read_text().split()[0])).cmdline()
+        except psutil.NoSuchProcess:
+            return False
+
+    def _start_anywhere(self) -> None:
+        """Start it at a port that is free."""
+        for left in reversed(range(_STARTS)):
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                self.port = free.getsockname()[1]
+            try:
+                self.start()
+                return
+            except AssertionError:
+                if not left:
+                    raise
 
     def _connection(self, database: str) -> str:
         return f"host=127.0.0.1 port={self.port} user=tests dbname={database}"
@@ -116,6 +146,20 @@ class PostgresServer:
             done = subprocess.run(command, user=self._user, cwd=self._folder, stdout=said, stderr=said, check=False)
             said.seek(0)
             assert done.returncode == 0, said.read().decode()
+
+
+def at_work(server: PostgresServer, database: str, count: int) -> None:
+    """Return once so many workers of a cluster have begun; each is two of Procrastinate's."""
+    end = time.monotonic() + 120
+    there = "SELECT to_regclass('procrastinate_workers') IS NOT NULL"
+    while server.execute(there, database) != [(True,)] or _workers(server, database) != 2 * count:
+        assert time.monotonic() < end, f"{count} workers have not begun"
+        time.sleep(0.1)
+
+
+def _workers(server: PostgresServer, database: str) -> object:
+    [(count,)] = server.execute("SELECT count(*) FROM procrastinate_workers", database)
+    return count
 
 
 class FollowingDatabase:

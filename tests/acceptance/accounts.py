@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 import batchkit as bk
 from batchkit.core.lifecycle import ItemStatus
+from batchkit.core.progress import Progress
 from batchkit.core.request import ATTEMPT_KEY, BATCH_KEY, ITEM_KEY
 
 __all__ = ["adds_up", "entries", "ran", "settled_account"]
@@ -25,8 +27,8 @@ def ran(demo: bk.DemoPlatform, batch_id: str) -> dict[int, list[dict[str, Any]]]
 
 def adds_up(batch: bk.Batch) -> None:
     """The counts of the states add up to the total, and say what the items say."""
-    progress = batch.progress
-    counted = Counter(batch.items()["status"])
+    progress, statuses = _at_one_time(batch)
+    counted = Counter(statuses)
     assert {status: getattr(progress, status) for status in ItemStatus} == {s: counted[s] for s in ItemStatus}
     assert sum(counted.values()) == progress.total
 
@@ -50,6 +52,16 @@ def settled_account(demo: bk.DemoPlatform, batch: bk.Batch, *, skipped: frozense
         assert (row["status"], row["execution_id"]) == ("triggered", execution["id"]), item
         assert str(row["attempt"]) == execution["metadata"][ATTEMPT_KEY], item
         assert row["intent_at"] <= row["triggered_at"]
+
+
+def _at_one_time(batch: bk.Batch) -> tuple[Progress, list[str]]:
+    """The counts, and the states of the items at the same time: whoever runs it may change both between two looks."""
+    progress, statuses = batch.progress, batch.items()["status"].tolist()
+    end = time.monotonic() + 60
+    while (later := batch.progress) != progress:
+        assert time.monotonic() < end, "it does not stand still"
+        progress, statuses = later, batch.items()["status"].tolist()
+    return progress, statuses
 
 
 def entries(journal: Path, event: str = "") -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 import batchkit as bk
+from batchkit.core.wake import RESTING
 from batchkit.defaults import EngineKind
 from batchkit.engine.cluster import ClusterEngine
 from batchkit.io.address import address_of, conninfo_of
@@ -19,7 +20,7 @@ from batchkit.io.clock import SystemClock
 from batchkit.io.store import SqlStore
 from batchkit.worker import ClusterWorker
 
-__all__ = ["Place", "PlacedWorkspace", "create_batch", "submit", "work"]
+__all__ = ["Place", "PlacedWorkspace", "create_batch", "pid_of_runner", "submit", "work"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,12 @@ def create_batch(ws: bk.Workspace, rows: int, **config: Any) -> bk.Batch:
     frame = pd.DataFrame({"value": [str(number) for number in range(rows)]})
     checked = ws.validate(frame, ws.suggest_mapping(frame, agent), agent)
     return ws.create_batch(checked, bk.BatchConfig(**{"name": "A batch", **config}))
+
+
+def pid_of_runner(batch: bk.Batch) -> int:
+    """The process that runs the batch; 0: none does."""
+    record = batch.record
+    return int(record.runner.split(":")[1]) if record.runner_alive and record.runner != RESTING else 0
 
 
 def submit(place: Place, rows: int, max_concurrent: int, batch_interval: float) -> None:

@@ -34,7 +34,7 @@ from batchkit.core.wake import RESTING
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from postgres_server import PostgresServer
+from postgres_server import PostgresServer, at_work
 
 SERVER = Path(__file__).with_name("fast_server.py")
 AGENT = bk.Agent(name="a", id="a", inputs=[bk.InputVariable("value")], version=1)
@@ -74,15 +74,6 @@ def workers(url: str, key: str, store: str, count: int, concurrency: int) -> Ite
             process.terminate()
         for process in them:
             process.wait()
-
-
-def at_work(server: PostgresServer, name: str, count: int) -> None:
-    """Return once so many workers have begun; each is two of Procrastinate's."""
-    there = "SELECT to_regclass('procrastinate_workers') IS NOT NULL"
-    while server.execute(there, name) != [(True,)]:
-        time.sleep(0.1)
-    while server.execute("SELECT count(*) FROM procrastinate_workers", name) != [(2 * count,)]:
-        time.sleep(0.1)
 
 
 async def _none() -> list[object]:
