@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# The module beside the tests.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from postgres_server import PostgresServer
+from site_of_stores import Site
 
 _NOBODY = 65534
 
@@ -25,3 +32,11 @@ def folder_of_anybody() -> Iterator[Path]:
         finally:
             if is_root:
                 os.setresuid(0, 0, 0)
+
+
+@pytest.fixture
+def site(postgres: PostgresServer) -> Iterator[Site]:
+    with postgres.database() as name:
+        made = Site(postgres, name)
+        yield made
+        made.close()
