@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,7 @@ from batchkit.io.address import address_of
 from batchkit.terminal import Exit
 from batchkit.testing import ScriptedTarget
 from batchkit.ui.dashboard import Dashboard
+from batchkit.ui.wizard import Wizard
 from batchkit.worker import Worker
 
 #: looks like an id, and is none
@@ -45,9 +47,12 @@ def opened(store: str, owner: str | None = None, **more: Any) -> bk.Workspace:
     return bk.Workspace(ScriptedTarget(), store=store, owner=owner, **more)
 
 
+def same_rows() -> bk.Table:
+    return bk.read_csv(f"value\n{SECRET} 1\n{SECRET} 2\n".encode())
+
+
 def made(ws: bk.Workspace, config: bk.BatchConfig = LATER) -> bk.Batch:
-    table = bk.read_csv(f"value\n{SECRET} 1\n{SECRET} 2\n".encode())
-    agent = ws.agent()
+    table, agent = same_rows(), ws.agent()
     return ws.create_batch(ws.validate(table, ws.suggest_mapping(table, agent), agent), config)
 
 
@@ -165,11 +170,31 @@ BATCH_CALLS: dict[str, Callable[[bk.Batch], object]] = {
     "events": lambda batch: batch.events(),
     "history": lambda batch: batch.history(0),
 }
+
+
+def on_the_wizard(ws: bk.Workspace) -> object:
+    """What it shows of the same file for the same agent, once it has looked for earlier batches of it."""
+    wizard = Wizard(ws, same_rows(), agent=ws.agent().name)
+    try:
+        end = time.monotonic() + 60
+        while wizard._held.state.agent is None or wizard._held.state.table is None or wizard._background.running:
+            assert time.monotonic() < end, "the wizard is still at work"
+            time.sleep(0.01)
+        return wizard.view.drawn()
+    finally:
+        wizard.close()
+
+
+def on_the_dashboard(ws: bk.Workspace) -> object:
+    with closing(Dashboard(ws)) as dashboard:
+        return dashboard.view.drawn()
+
+
 WORKSPACE_CALLS: dict[str, Callable[[bk.Workspace], object]] = {
     "batches": lambda ws: ws.batches(),
-    "same_file": lambda ws: ws.same_file(bk.read_csv(f"value\n{SECRET} 1\n{SECRET} 2\n".encode()), ws.agent()),
-    "wizard": lambda ws: ws.wizard(bk.read_csv(f"value\n{SECRET} 1\n{SECRET} 2\n".encode())).snapshot,
-    "dashboard": lambda ws: ws.dashboard().snapshot,
+    "same_file": lambda ws: ws.same_file(same_rows(), ws.agent()),
+    "wizard": on_the_wizard,
+    "dashboard": on_the_dashboard,
 }
 #: these say and change nothing of batches that exist, or are looked at by themselves
 OTHER_METHODS = {
@@ -214,6 +239,8 @@ def test_no_view_has_anything_of_somebody_elses(bob: bk.Workspace, hers: bk.Batc
     said = repr(WORKSPACE_CALLS[name](bob))
     assert hers.id not in said
     assert "Ada" not in said
+    # It is there to be seen.
+    assert hers.id in repr(WORKSPACE_CALLS[name](hers._workspace))
 
 
 def test_mappings_are_each_owners(bob: bk.Workspace, hers: bk.Batch) -> None:
@@ -256,7 +283,8 @@ def test_an_admin_steers_batches_of_others_and_the_log_names_him(store: str, her
 
 def test_a_worker_for_one_person_leaves_batches_of_others_alone_and_one_for_all_runs_them(store: str) -> None:
     with opened(store, "Ada", engine="worker") as ada:
-        hers = made(ada, bk.BatchConfig(name="now", batch_interval=0))
+        # The second row is an hour away: it is still to be run when that is looked at.
+        hers = made(ada, bk.BatchConfig(name="now", max_concurrent=1, batch_interval=3600))
         for admin in (False, True):
             with opened(store, "Bob", admin=admin) as bob:
                 said: list[str] = []
@@ -264,13 +292,13 @@ def test_a_worker_for_one_person_leaves_batches_of_others_alone_and_one_for_all_
                 assert (bob.engine.active == (hers.id,)) is admin
                 assert (hers.id in repr(said)) is admin
                 if admin:
+                    hers.update(batch_interval=0)
                     hers.join("finished")
 
 
 def test_the_dashboard_says_how_many_are_not_shown(bob: bk.Workspace, hers: bk.Batch) -> None:
-    shown = Dashboard(bob)
-    assert (shown.view.snapshot["stored"], shown.view.snapshot["others"]) == (0, 1)
-    shown.close()
+    with closing(Dashboard(bob)) as shown:
+        assert (shown.view.snapshot["stored"], shown.view.snapshot["others"]) == (0, 1)
 
 
 # The command line

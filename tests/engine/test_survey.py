@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from batchkit.core.execution import Execution, ExecutionOutcome, ExecutionStatus
 from batchkit.core.flow import Flow
@@ -68,17 +70,21 @@ class Platform(ScriptedTarget):
         return self.known[execution_id]
 
 
-async def sent(b, rows: int, **flow: int) -> str:
-    return await b.batch(rows, max_concurrent=rows, batch_interval=0, flow=Flow(**flow))
+@asynccontextmanager
+async def running(bench, rows: int, **flow: int) -> AsyncIterator[tuple[Any, FakeClock, Platform, str]]:
+    """An engine with a batch whose rows, or as many as may be in flight, have been triggered; and its id."""
+    clock = FakeClock()
+    target = Platform(clock)
+    async with bench(target, clock) as b:
+        batch_id = await b.batch(rows, max_concurrent=rows, batch_interval=0, flow=Flow(**flow))
+        begun = flow.get("max_in_flight", rows)
+        await b.reaches(batch_id, lambda record: record.progress.triggered == begun, 60)
+        yield b, clock, target, batch_id
 
 
 def test_a_person_who_is_needed_is_seen_within_a_poll(bench) -> None:
     async def scenario() -> None:
-        clock = FakeClock()
-        target = Platform(clock)
-        async with bench(target, clock) as b:
-            batch_id = await sent(b, 150)
-            await b.reaches(batch_id, lambda r: r.progress.triggered == 150)
+        async with running(bench, 150) as (b, clock, target, batch_id):
             needed = target.open[-2:]
             target.set(needed[:1], ExecutionStatus.AWAITING_CONFIRMATION)
             target.set(needed[1:], ExecutionStatus.PAUSED_BY_AGENT)
@@ -91,11 +97,7 @@ def test_a_person_who_is_needed_is_seen_within_a_poll(bench) -> None:
 
 def test_single_ends_are_asked_for_by_id_and_nothing_is_asked_once_all_have_ended(bench) -> None:
     async def scenario() -> None:
-        clock = FakeClock()
-        target = Platform(clock)
-        async with bench(target, clock) as b:
-            batch_id = await sent(b, 300)
-            await b.reaches(batch_id, lambda r: r.progress.triggered == 300)
+        async with running(bench, 300) as (b, clock, target, batch_id):
             target.set(target.open[:299], ExecutionStatus.COMPLETED, ExecutionOutcome.SUCCESS)
             for _ in range(20):
                 await clock.advance(5)
@@ -118,12 +120,8 @@ def test_single_ends_are_asked_for_by_id_and_nothing_is_asked_once_all_have_ende
 
 def test_ends_in_any_order_take_at_most_one_request_for_fifty(bench) -> None:
     async def scenario(seed: int) -> None:
-        clock = FakeClock()
-        target = Platform(clock)
         rows = 3_000
-        async with bench(target, clock) as b:
-            batch_id = await b.batch(rows, max_concurrent=500, batch_interval=0)
-            await b.reaches(batch_id, lambda r: r.progress.triggered == rows, 60)
+        async with running(bench, rows) as (b, clock, target, batch_id):
             order = list(target.known)
             random.Random(seed).shuffle(order)
             for first in range(0, rows, 50):
@@ -143,10 +141,7 @@ def test_ends_in_any_order_take_at_most_one_request_for_fifty(bench) -> None:
 
 def test_where_rows_wait_for_room_it_looks_with_every_poll(bench) -> None:
     async def scenario() -> None:
-        clock = FakeClock()
-        target = Platform(clock)
-        async with bench(target, clock) as b:
-            batch_id = await b.batch(60, max_concurrent=10, batch_interval=0, flow=Flow(max_in_flight=5))
+        async with running(bench, 60, max_in_flight=5) as (b, clock, target, batch_id):
             for triggered in range(5, 61, 5):
                 began = clock.monotonic()
                 while (await b.record(batch_id)).progress.triggered < triggered:
@@ -178,11 +173,7 @@ async def lets_know(b, target: Platform, identities: Sequence[str], status: Exec
 
 def test_while_webhooks_tell_the_platform_is_asked_rarely_and_for_the_details_at_the_end(bench) -> None:
     async def scenario() -> None:
-        clock = FakeClock()
-        target = Platform(clock)
-        async with bench(target, clock) as b:
-            batch_id = await sent(b, 300)
-            await b.reaches(batch_id, lambda r: r.progress.triggered == 300)
+        async with running(bench, 300) as (b, clock, target, batch_id):
             for _ in range(50):
                 await lets_know(b, target, target.open[:6], ExecutionStatus.COMPLETED)
                 await clock.advance(4)
@@ -201,11 +192,7 @@ def test_while_webhooks_tell_the_platform_is_asked_rarely_and_for_the_details_at
 
 def test_what_lost_webhooks_would_have_told_is_found_soon_after_the_last_one(bench) -> None:
     async def scenario() -> None:
-        clock = FakeClock()
-        target = Platform(clock)
-        async with bench(target, clock) as b:
-            batch_id = await sent(b, 300)
-            await b.reaches(batch_id, lambda r: r.progress.triggered == 300)
+        async with running(bench, 300) as (b, clock, target, batch_id):
             for number in range(30):
                 ends = target.open[:10]
                 target.set(ends[:1], ExecutionStatus.FAILED)
@@ -222,29 +209,20 @@ def test_what_lost_webhooks_would_have_told_is_found_soon_after_the_last_one(ben
 
 def test_lost_webhooks_do_not_hold_up_rows_that_wait_for_room(bench) -> None:
     async def scenario() -> None:
-        clock = FakeClock()
-        target = Platform(clock)
-        async with bench(target, clock) as b:
-            batch_id = await b.batch(60, max_concurrent=10, batch_interval=0, flow=Flow(max_in_flight=5))
-            await b.reaches(batch_id, lambda r: r.progress.triggered == 5)
-            for _ in range(200):
+        async with running(bench, 60, max_in_flight=5) as (b, clock, target, batch_id):
+            while (await b.record(batch_id)).progress.executions.succeeded < 60:
+                assert clock.monotonic() - 1_000 < 420
                 if ends := target.open[:5]:
                     target.set(ends[:1], ExecutionStatus.COMPLETED)
                     await lets_know(b, target, ends[1:], ExecutionStatus.COMPLETED)
                 await clock.advance(2)
-            assert (await b.record(batch_id)).progress.executions.succeeded == 60
-            assert clock.monotonic() - 1_000 < 420
 
     asyncio.run(scenario())
 
 
 def test_ends_are_known_within_a_minute_while_others_run_on_for_long(bench) -> None:
     async def scenario() -> None:
-        clock = FakeClock()
-        target = Platform(clock)
-        async with bench(target, clock) as b:
-            batch_id = await sent(b, 50)
-            await b.reaches(batch_id, lambda r: r.progress.triggered == 50)
+        async with running(bench, 50) as (b, clock, target, batch_id):
             for number in range(60):
                 target.set(target.open[:1] if number < 49 else [], ExecutionStatus.COMPLETED)
                 await clock.advance(12)
