@@ -1,6 +1,6 @@
 """Wizards that were left before they made a batch, kept beside the store: what was uploaded, mapped and configured.
 
-Each has a folder of the user's alone. They go when a batch was made of them, when they are discarded, and by themselves
+Each has a folder of the user's alone, beside those of the same user of the operating system. They go when a batch was made of them, when they are discarded, and by themselves
 after some days.
 """
 
@@ -21,11 +21,12 @@ from typing import Any
 
 from batchkit.core.mapping import Field, Mapping
 from batchkit.errors import BatchkitError, StateError
+from batchkit.io.address import Address, data_folder
 from batchkit.ui.draft import Draft
 from batchkit.ui.options import Options
 from batchkit.ui.state import Policy, Source, Step, WizardState
 
-__all__ = ["Drafts", "LeftWizard"]
+__all__ = ["Drafts", "LeftWizard", "drafts_folder"]
 
 #: how long one is kept after its last change
 _DAYS = timedelta(days=7)
@@ -188,7 +189,11 @@ class Drafts:
         """Those of this user and platform; what is too old is removed."""
         found = []
         oldest = self._now() - _DAYS
-        for folder in self.folder.iterdir() if self.folder.is_dir() else ():
+        try:
+            folders = list(self.folder.iterdir())
+        except OSError:
+            return []
+        for folder in folders:
             one = self._read(folder)
             if one is not None and one.saved_at >= oldest:
                 found.append(one)
@@ -212,6 +217,11 @@ class Drafts:
             return _loaded(folder, data) if data["platform"] == self._platform else None
         except (OSError, ValueError, KeyError, TypeError, BatchkitError):
             return None
+
+
+def drafts_folder(store: Address) -> Path:
+    """Where this user's are: beside a SQLite file, which several may use, else in his data folder."""
+    return (store.parent if isinstance(store, Path) else data_folder()) / f"drafts-{_user()}"
 
 
 def _user() -> int:

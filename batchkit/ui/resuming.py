@@ -11,10 +11,9 @@ from batchkit.core.agent import Agent
 from batchkit.core.mapping import Mapping as ColumnMapping
 from batchkit.core.table import Table
 from batchkit.errors import ConfigError, NotFoundError
-from batchkit.io.address import data_folder
 from batchkit.io.tables import read_csv
 from batchkit.ui.background import Background, Task
-from batchkit.ui.drafts import Drafts, LeftWizard
+from batchkit.ui.drafts import Drafts, LeftWizard, drafts_folder
 from batchkit.ui.state import WizardState
 
 if TYPE_CHECKING:
@@ -51,10 +50,10 @@ class Resuming:
         self._on_change = on_change
         self._fail = fail
         self._made = False
-        viewer, store = workspace.viewer, workspace.store_address
+        viewer = workspace.viewer
         whose = "" if viewer.sees_all else f" of {viewer.name}"
         self.drafts = Drafts(
-            (store.parent if isinstance(store, Path) else data_folder()) / "drafts",
+            drafts_folder(workspace.store_address),
             f"{info.kind} {info.account or info.url}{whose}",
             workspace.clock.now,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from wizard_user import FILER, PERMITS, User, at_the_office, until
 
 import batchkit as bk
-from batchkit.ui.drafts import Drafts
+from batchkit.ui.drafts import Drafts, drafts_folder
 
 WRONG = PERMITS.replace(b"2026-03-09", b"9 March")
 
@@ -87,6 +88,17 @@ def test_only_its_user_can_read_what_is_kept(ws: bk.Workspace) -> None:
     assert [path.suffix for path in kept] == [".upload", ".json"]
     assert [path.stat().st_mode & 0o777 for path in (folder, *kept)] == [0o700, 0o600, 0o600]
     assert kept[0].read_bytes() == PERMITS
+
+
+def test_every_user_of_the_machine_has_a_folder_of_his_own(ws: bk.Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    left_at_configure(ws)
+    mine = drafts_of(ws)
+    monkeypatch.setattr(os, "getuid", lambda: 4711, raising=False)
+    other = User(ws)
+    assert other.settled()["left"] == []
+    other.upload(PERMITS)
+    assert drafts_of(ws) != mine
+    assert [len(list(folder.iterdir())) for folder in (mine, drafts_of(ws))] == [1, 1]
 
 
 def test_another_upload_takes_the_place_of_the_one_before(ws: bk.Workspace) -> None:
@@ -238,7 +250,7 @@ def test_a_folder_that_cannot_be_written_is_told_and_costs_nothing(ws: bk.Worksp
 
 
 def drafts_of(ws: bk.Workspace) -> Path:
-    return Path(ws.store.label).parent / "drafts"
+    return drafts_folder(ws.store_address)
 
 
 def platform_of(folder: Path, whole: dict[str, Any] | None = None) -> str:
