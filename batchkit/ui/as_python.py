@@ -11,6 +11,7 @@ from batchkit.core.config import BatchConfig
 from batchkit.core.mapping import Field, Input, Mapping, Metadata, NotBefore, ProfileName, Skip
 from batchkit.core.profile import AgentProfile, ProfilePool
 from batchkit.core.target import TargetInfo
+from batchkit.ui.options import plain_number
 from batchkit.ui.state import Policy, Source
 
 __all__ = ["Recipe", "as_python"]
@@ -119,7 +120,7 @@ def _batch(recipe: Recipe) -> list[str]:
     arguments: dict[str, Any] = {"name": config.name}
     if config.start_at is not None:
         arguments["start_at"] = config.start_at.isoformat()
-    arguments |= {"max_concurrent": config.max_concurrent, "batch_interval": _number(config.batch_interval)}
+    arguments |= {"max_concurrent": config.max_concurrent, "batch_interval": plain_number(config.batch_interval)}
     if config.trial:
         arguments["trial"] = config.trial
     if config.timezone is not None:
@@ -153,7 +154,7 @@ def _flow(config: BatchConfig) -> dict[str, str]:
         values = {name: value for name, value in asdict(failures).items() if value is not None}
         texts["failure_threshold"] = f"bk.FailureThreshold({', '.join(f'{k}={v!r}' for k, v in values.items())})"
     if deadline is not None:
-        texts["item_deadline"] = f"{_number(deadline)}"
+        texts["item_deadline"] = f"{plain_number(deadline)}"
     return texts
 
 
@@ -172,7 +173,3 @@ def _profile(recipe: Recipe) -> str:
 def _is_ambiguous(recipe: Recipe) -> bool:
     chosen = recipe.config.default_profile
     return isinstance(chosen, AgentProfile | ProfilePool) and chosen.name.strip() in recipe.ambiguous
-
-
-def _number(value: float) -> float | int:
-    return int(value) if value == int(value) else value

@@ -13,6 +13,7 @@ from batchkit.core.record import BatchRecord
 from batchkit.core.schedule import Pace, plan
 from batchkit.errors import ConfigError
 from batchkit.ui.draft import Draft
+from batchkit.ui.options import plain_number
 
 __all__ = ["LimitsDraft"]
 
@@ -38,7 +39,7 @@ class LimitsDraft:
         limit = record.flow.max_in_flight
         return cls(
             max_concurrent=str(record.pace.max_concurrent),
-            batch_interval=f"{record.pace.batch_interval:g}",
+            batch_interval=str(plain_number(record.pace.batch_interval)),
             max_in_flight="" if limit is None else str(limit),
         )
 

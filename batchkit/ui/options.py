@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any, Literal, cast, get_args
 from zoneinfo import ZoneInfo
@@ -13,7 +13,7 @@ from batchkit.core.flow import LONGEST_DEADLINE, CapacityLimit, FailureThreshold
 from batchkit.core.hours import WorkingHours
 from batchkit.errors import ConfigError
 
-__all__ = ["DAYS", "Options", "known_zone", "whole_number"]
+__all__ = ["DAYS", "Options", "known_zone", "plain_number", "whole_number"]
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY = timedelta(days=1)
@@ -71,6 +71,10 @@ class Options:
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
         return {**asdict(self), "hours_days": list(self.hours_days)}
+
+    def with_day(self, day: str, *, on: bool) -> Options:
+        """With or without that one of DAYS."""
+        return replace(self, hours_days=tuple(each for each in DAYS if (on if each == day else each in self.hours_days)))
 
     def problems(self) -> dict[str, str]:
         """What is wrong, by field; empty: nothing."""
@@ -207,6 +211,11 @@ def whole_number(text: str, allowed: str = "1 or more, or empty") -> int:
     if not value >= 1 or not value.is_integer():
         raise ConfigError(f"This must be a whole number of executions, {allowed}.")
     return int(value)
+
+
+def plain_number(value: float) -> float | int:
+    """The number as one writes it: a whole one without a point, and every digit of any other."""
+    return int(value) if value == int(value) else value
 
 
 def _number(text: str) -> float:

@@ -313,10 +313,17 @@ class Wizard:
         changes: dict[str, Any] = {name: str(details[name]) for name in texts if name in details}
         if "later" in details:
             changes["later"] = bool(details["later"])
-        if "options" in details:
-            before = self._held.state.draft.options
-            changes["options"] = Options.of({**before.to_json(), **details["options"]})
-        self._held.update(lambda state: state.with_draft(**changes))
+
+        def changed(state: WizardState) -> WizardState:
+            # Of the options as they are now, not as they were when the page was drawn.
+            options = state.draft.options
+            if "options" in details:
+                options = Options.of({**options.to_json(), **details["options"]})
+            if "day" in details:
+                options = options.with_day(str(details["day"]), on=bool(details["on"]))
+            return state.with_draft(**changes, options=options)
+
+        self._held.update(changed)
 
     def _start(self, details: Details, _buffers: Buffers) -> None:
         """Make the batch that was confirmed; a second click does nothing."""

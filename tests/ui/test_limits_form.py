@@ -51,6 +51,14 @@ def test_the_fields_begin_with_what_the_batch_has() -> None:
         draft(max_concurrent="x").limits()
 
 
+@pytest.mark.parametrize("interval", [1234567.0, 100000.5, 0.1234567, 1e-05, 60.0])
+def test_the_interval_stands_there_as_it_is(interval: float) -> None:
+    shown = record(pace=Pace(max_concurrent=10, batch_interval=interval))
+    begun = LimitsDraft.now(shown)
+    assert begun.limits().batch_interval == interval
+    assert begun.outlook(shown, NOW)["changed"] is False
+
+
 def outlook(shown: Any = None, **typed: str) -> dict[str, Any]:
     return draft(**typed).outlook(shown or record(), NOW)
 

@@ -116,6 +116,12 @@ def test_a_wrong_option_is_told_at_its_field_and_keeps_the_batch_from_starting(u
     assert configure["options"]["hours_days"] == ["mon", "tue", "wed", "thu", "fri"]
 
 
+def test_days_are_chosen_one_by_one_whatever_the_page_has_drawn(user: User) -> None:
+    for day, on in (("sat", True), ("sun", True), ("mon", False), ("mon", False), ("tue", True)):
+        user.do("configure", day=day, on=on)
+    assert user.sees["configure"]["options"]["hours_days"] == ["tue", "wed", "thu", "fri", "sat", "sun"]
+
+
 def test_hours_that_make_it_last_for_years_are_told(user: User) -> None:
     user.choose(FILER)
     user.upload(PERMITS[:49] + PERMITS[49:] * 500)

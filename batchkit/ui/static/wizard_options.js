@@ -53,7 +53,8 @@ function failureFields(view, configure) {
 
 function hoursFields(view, configure) {
   const { options, problems } = configure;
-  const choose = (day) => (event) => setOption(view, "hours_days", event.target.checked ? [...options.hours_days, day] : options.hours_days.filter((each) => each !== day));
+  // Not the whole list: what is drawn may be older than the last click.
+  const choose = (day) => (event) => view.intend("configure", { day, on: event.target.checked });
   const clock = (name, label) => fieldOf(view, name, label, problems[name], "", (props) => h("input", {
     ...props, type: "time", value: options[name], onchange: (event) => setOption(view, name, event.target.value),
   }));
