@@ -12,8 +12,10 @@ import os
 import secrets
 import shutil
 import threading
+import weakref
 from collections.abc import Callable
 from collections.abc import Mapping as MappingLike
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,12 +28,12 @@ from batchkit.ui.draft import Draft
 from batchkit.ui.options import Options
 from batchkit.ui.state import Policy, Source, Step, WizardState
 
-__all__ = ["Drafts", "LeftWizard", "drafts_folder"]
+__all__ = ["MOST", "Drafts", "LeftWizard", "drafts_folder"]
 
 #: how long one is kept after its last change
 _DAYS = timedelta(days=7)
-#: and how many, the newest
-_MOST = 5
+#: so many are kept and offered, the newest
+MOST = 5
 _NAME = "wizard.json"
 _CONFIGURATION = ("name", "is_named", "profile", "later", "start_at", "max_concurrent", "batch_interval", "timezone")
 
@@ -75,6 +77,8 @@ class Drafts:
         #: why the wizard cannot be kept; empty: it can
         self.failure = ""
         self.offered: tuple[LeftWizard, ...] = ()
+        #: removes what is left after a batch was made; also when the interpreter ends
+        self.clear: Callable[[], object] = lambda: None
         self.look()
 
     def keep(self, current: Callable[[], WizardState]) -> None:
@@ -97,9 +101,11 @@ class Drafts:
                 self._kept = kept
 
     def finish(self) -> None:
-        """A batch was made: nothing is left to go on with, but the file stays for the cell until `forget`."""
+        """A batch was made: nothing is left to go on with, but the file stays for the cell as long as this does."""
         with self._lock:
-            (self._mine / _NAME).unlink(missing_ok=True)
+            with suppress(OSError):
+                (self._mine / _NAME).unlink()
+            self.clear = weakref.finalize(self, shutil.rmtree, self._mine, ignore_errors=True)
             self._kept = None
 
     def forget(self) -> None:
@@ -113,7 +119,10 @@ class Drafts:
         """Look which ones there are, and remove what nobody came back for."""
         with self._lock:
             found = [one for one in self._all() if one.id != self._id]
-            self.offered = tuple(sorted(found, key=lambda one: one.saved_at, reverse=True)[:_MOST])
+            found.sort(key=lambda one: one.saved_at, reverse=True)
+            self.offered = tuple(found[:MOST])
+            for one in found[MOST:]:
+                shutil.rmtree(self.folder / one.id, ignore_errors=True)
 
     def left(self, identity: str) -> LeftWizard:
         """The one of that id. Raises StateError where it is not there any more."""
@@ -129,12 +138,14 @@ class Drafts:
         Raises StateError where it is not there any more.
         """
         with self._lock:
-            self.forget()
+            taken = secrets.token_hex(8)
             try:
-                (self.folder / one.id).rename(self._mine)
+                (self.folder / one.id).rename(self.folder / taken)
             except OSError:
                 self.look()
                 raise StateError("It is not there any more: it was gone on with in another page.") from None
+            self.forget()
+            self._id = taken
             source = one.source
             if source.kind == "upload":
                 path = self._mine / Path(source.path).name

@@ -74,7 +74,9 @@ class Options:
 
     def with_day(self, day: str, *, on: bool) -> Options:
         """With or without that one of DAYS."""
-        return replace(self, hours_days=tuple(each for each in DAYS if (on if each == day else each in self.hours_days)))
+        return replace(
+            self, hours_days=tuple(each for each in DAYS if (on if each == day else each in self.hours_days))
+        )
 
     def problems(self) -> dict[str, str]:
         """What is wrong, by field; empty: nothing."""

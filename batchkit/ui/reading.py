@@ -19,7 +19,7 @@ from batchkit.ui.state import Source
 if TYPE_CHECKING:
     from batchkit.ui.view import Intent
 
-__all__ = ["Reading"]
+__all__ = ["Reading", "read_source"]
 
 #: another table, or none; None for the source, too: no file
 Take = Callable[[Source | None, Table | None], object]
@@ -84,15 +84,27 @@ class Reading:
 
     def _read(self, source: Source) -> None:
         def work(task: Task) -> None:
-            table = read_csv(source.path, encoding=source.encoding, delimiter=source.delimiter)
+            table = read_source(source)
             if task.is_current:
-                self._take(source, replace(table, source=source.name))
+                self._take(source, table)
 
         def failed(error: BatchkitError) -> None:
-            self.failure = str(error).replace(Path(source.path).name, source.name)
+            self.failure = str(error)
             # A path that leads nowhere is a slip of the pen: what was there stays.
             if source.kind != "path" or Path(source.path).is_file():
                 self._take(source, None)
 
         self.failure = ""
         self._background.start("read", f"Reading {source.name}", work, failed)
+
+
+def read_source(source: Source) -> Table:
+    """The table in the file of `source`. Raises TableError, which calls an upload by the name its user knows."""
+    try:
+        table = read_csv(source.path, encoding=source.encoding, delimiter=source.delimiter)
+    except TableError as error:
+        if source.kind != "upload":
+            raise
+        text = str(error).replace(source.path, source.name).replace(Path(source.path).name, source.name)
+        raise TableError(text) from error
+    return replace(table, source=source.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,9 @@ from batchkit.core.agent import Agent
 from batchkit.core.mapping import Mapping as ColumnMapping
 from batchkit.core.table import Table
 from batchkit.errors import ConfigError, NotFoundError
-from batchkit.io.tables import read_csv
 from batchkit.ui.background import Background, Task
 from batchkit.ui.drafts import Drafts, LeftWizard, drafts_folder
+from batchkit.ui.reading import read_source
 from batchkit.ui.state import WizardState
 
 if TYPE_CHECKING:
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from batchkit.workspace import Workspace
 
 __all__ = ["Resuming"]
-
-#: offered at a time, the newest
-_OFFERED = 3
 
 Move = Callable[[WizardState, ColumnMapping | None], WizardState]
 
@@ -94,7 +90,7 @@ class Resuming:
                 "agent": one.agent_name,
                 "step": one.step,
             }
-            for one in self.drafts.offered[:_OFFERED]
+            for one in self.drafts.offered
         ]
 
     def _go_on(self, details: Mapping[str, Any], _buffers: Sequence[memoryview]) -> None:
@@ -107,8 +103,7 @@ class Resuming:
             agent = self._agent(left)
             workspace = self._workspace
             profiles, pools = tuple(workspace.profiles()), tuple(workspace.pools())
-            source = left.source
-            table = read_csv(source.path, encoding=source.encoding, delimiter=source.delimiter)
+            table = read_source(left.source)
             if not task.is_current:
                 return
             # Not before: what cannot be gone on with now is offered again.
@@ -117,7 +112,7 @@ class Resuming:
                 lambda state, saved: state.resumed(
                     mine.draft,
                     source=mine.source,
-                    table=replace(table, source=source.name),
+                    table=table,
                     agent=agent,
                     profiles=profiles,
                     pools=pools,

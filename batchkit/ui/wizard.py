@@ -354,13 +354,13 @@ class Wizard:
                     self._look_for_earlier()
             if not batch_id:
                 return
-            self._resuming.made(state.source.path if state.source else "")
             is_name_unique = self._agents.is_name_unique(agent)
             with self._held.lock:
                 self._recipe = lambda: kept_recipe(
                     self._workspace, state, config, batch_id, is_name_unique=is_name_unique
                 )
             self._launched.show(batch_id, config.trial)
+            self._resuming.made(state.source.path if state.source else "")
 
         self._background.start("launch", "Making the batch", work)
 

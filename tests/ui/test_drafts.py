@@ -14,7 +14,7 @@ import pytest
 from wizard_user import FILER, PERMITS, User, at_the_office, until
 
 import batchkit as bk
-from batchkit.ui.drafts import Drafts, drafts_folder
+from batchkit.ui.drafts import MOST, Drafts, drafts_folder
 
 WRONG = PERMITS.replace(b"2026-03-09", b"9 March")
 
@@ -108,6 +108,61 @@ def test_another_upload_takes_the_place_of_the_one_before(ws: bk.Workspace) -> N
     assert [path.read_bytes() for path in folder.glob("*.upload")] == [WRONG]
     user.do("remove_file")
     assert list(drafts_of(ws).iterdir()) == []
+
+
+def test_no_more_are_kept_than_are_offered(ws: bk.Workspace) -> None:
+    for _ in range(MOST + 2):
+        User(ws).upload(PERMITS)
+    user = User(ws)
+    user.upload(WRONG)
+    assert len(list(drafts_of(ws).iterdir())) == MOST + 1
+    other = User(ws)
+    assert len(other.settled()["left"]) == MOST
+    assert len(list(drafts_of(ws).iterdir())) == MOST
+    user.do("configure", name="Still there")
+    assert user.settled()["not_kept"] == ""
+
+
+def test_who_cannot_go_on_with_another_keeps_his_own(ws: bk.Workspace) -> None:
+    left_at_configure(ws)
+    user = User(ws)
+    [left] = user.settled()["left"]
+    user.upload(WRONG)
+    drafts = user.wizard._resuming.drafts
+    one = drafts.left(left["id"])
+    drafts.discard(left["id"])
+    with pytest.raises(bk.StateError, match="gone on with in another page"):
+        drafts.adopt(one)
+    assert [path.read_bytes() for path in drafts_of(ws).rglob("*.upload")] == [WRONG]
+
+
+def test_the_copy_of_a_wizard_gone_on_with_goes_with_the_page_after_its_batch(ws: bk.Workspace) -> None:
+    left_at_configure(ws)
+    user = User(ws)
+    go_on(user)
+    drafts = user.wizard._resuming.drafts
+    assert drafts.clear() is None
+    assert list(drafts_of(ws).rglob("*.upload"))
+    user.do("configure", batch_interval="0")
+    user.confirm()
+    user.batch().join("finished")
+    user.settled()
+    assert list(drafts_of(ws).rglob("*.upload"))
+    # As the interpreter does at its end.
+    drafts.clear()
+    assert not list(drafts_of(ws).rglob("*.upload"))
+
+
+def test_a_file_that_cannot_be_read_is_called_by_its_own_name(ws: bk.Workspace) -> None:
+    left_at_configure(ws)
+    [kept] = drafts_of(ws).rglob("*.upload")
+    kept.unlink()
+    user = User(ws)
+    go_on(user)
+    text = user.view.notices[0]["text"]
+    assert "'März.csv'" in text
+    assert str(drafts_of(ws)) not in text
+    assert kept.name not in text
 
 
 def test_discarding_removes_it_for_every_page(ws: bk.Workspace) -> None:
