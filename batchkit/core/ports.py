@@ -319,8 +319,8 @@ class Store(Protocol):
     async def unread_executions(self, batch_id: str) -> list[Unread]:
         """All executions of whose end the target has not told, in row order."""
 
-    async def triggered_since(self, batch_id: str, since: datetime) -> int:
-        """How many items were triggered at or after that moment."""
+    async def triggered_since(self, batch_id: str, *since: datetime) -> tuple[BatchRecord, list[int]]:
+        """The batch, and how many of its items were triggered at or after each of those moments."""
 
     async def time_out(self, batch_id: str) -> datetime | None:
         """Count open executions past the batch's item deadline as timed out; returns when the next one will be.

@@ -31,8 +31,8 @@ _UPKEEP = "batchkit.upkeep"
 _UPKEEP_QUEUE = "batchkit-upkeep"
 #: every two seconds; the last column counts seconds
 _UPKEEP_TIMES = "* * * * * */2"
-#: seconds between two signs of life, and after which there has been none for too long
-_HEARTBEAT_SECONDS, _STALLED_SECONDS = 1.0, 4.0
+#: seconds between two signs of life, of whom nobody waits for, too, and after which there has been none for too long
+_HEARTBEAT_SECONDS, _SLOW_HEARTBEAT_SECONDS, _STALLED_SECONDS = 1.0, 2.0, 4.0
 #: a worker that has been silent for so long is forgotten
 _FORGOTTEN_SECONDS = 60.0
 #: seconds between two looks for wakes that have become due; new ones are heard of at once
@@ -86,7 +86,8 @@ class Attendant:
         task = upkeep.task(name=_UPKEEP, queue=_UPKEEP_QUEUE, queueing_lock=_UPKEEP)(self._on_upkeep)
         upkeep.periodic(cron=_UPKEEP_TIMES)(task)
         await asyncio.gather(
-            self._work(app, queue_of(self._target.identity), self._concurrency), self._work(upkeep, _UPKEEP_QUEUE, 1)
+            self._work(app, queue_of(self._target.identity), self._concurrency, _HEARTBEAT_SECONDS),
+            self._work(upkeep, _UPKEEP_QUEUE, 1, _SLOW_HEARTBEAT_SECONDS),
         )
 
     def stop(self) -> None:
@@ -96,7 +97,7 @@ class Attendant:
         for worker in self._workers:
             worker.stop()
 
-    async def _work(self, app: App, queue: str, concurrency: int) -> None:
+    async def _work(self, app: App, queue: str, concurrency: int, heartbeat: float) -> None:
         """Run one of the two workers, and start it again should it end by itself."""
         while not self._stopped.is_set():
             worker = Worker(
@@ -108,7 +109,7 @@ class Attendant:
                 abort_job_polling_interval=_SELDOM_SECONDS,
                 delete_jobs=DeleteJobCondition.ALWAYS,
                 install_signal_handlers=False,
-                update_heartbeat_interval=_HEARTBEAT_SECONDS,
+                update_heartbeat_interval=heartbeat,
                 stalled_worker_timeout=_FORGOTTEN_SECONDS,
             )
             self._workers.add(worker)

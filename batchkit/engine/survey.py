@@ -122,12 +122,15 @@ class Survey:
         count = len(missing) if named or still_open is None else len(unread) - still_open
         if count <= 0 and self._clock.monotonic() - self._read_at >= _TRUST * self._longest:
             count = len(missing)
-        way = await self._way(missing, count, still_open or 0, named=named)
-        batch = await self._store.batch(self._batch_id)
+        kept_from = seen.oldest or unread
+        batch, listed = await self._store.triggered_since(
+            self._batch_id, _oldest(missing or unread), _oldest(kept_from)
+        )
+        way = _way(missing, count, listed[0] - (still_open or 0), named=named)
         ended = batch.progress.triggered - (still_open or 0)
         stands_still = ended == self._last[1] and (still_open or 0) <= batch.progress.executions.waiting
         last = _is_ending(batch) and (still_open == 0 or stands_still)
-        kept = 0.0 if last else await self._last_waste(seen.oldest or unread, len(unread) - count)
+        kept = 0.0 if last else last_waste(len(unread) - count, listed[1])
         if count > 0 and (hurried or self._may_read(way, count, batch, kept=kept, last=last)):
             changed += await self._read(way, missing)
             count = 0
@@ -142,17 +145,14 @@ class Survey:
     async def _may_look(self, unread: list[Unread], batch: BatchRecord) -> bool:
         """Whether a look leaves what the last reading needs; else `pause` says when it will."""
         triggered, now = batch.progress.triggered, self._clock.monotonic()
-        cost = 2 + await self._last_waste(unread, len(unread))
+        _, [listed] = await self._store.triggered_since(self._batch_id, _oldest(unread))
+        cost = 2 + last_waste(len(unread), listed)
         share = 1.0 if _is_ending(batch) and triggered > PAGE else FOR_LOOKS
         if self._purse.holds(cost, triggered=triggered, now=now, share=share):
             return True
         wait = self._purse.seconds_to(cost, triggered=triggered, now=now, share=share)
         self.pause = min(max(wait, self._shortest), 2 * self._longest)
         return False
-
-    async def _last_waste(self, listed: Iterable[Unread], unread: int) -> float:
-        """What reading so many ends will cost more than it must, where a list with all of them begins with `listed`."""
-        return last_waste(unread, await self._store.triggered_since(self._batch_id, _oldest(listed)))
 
     async def _look_at_open(self, unread: list[Unread]) -> _Seen:
         page, total = await self._target.standing(self._batch_id, _OPEN)
@@ -169,12 +169,6 @@ class Survey:
             known |= {execution.id for execution in waiting}
         missing = [each for each in unread if each.execution_id not in known]
         return _Seen(changed=changed, open=total, all_open=all_open, missing=missing, oldest=oldest)
-
-    async def _way(self, missing: list[Unread], count: int, still_open: int, *, named: bool) -> Reading:
-        if not missing:
-            return Reading(one_by_one=True, cost=0)
-        listed = await self._store.triggered_since(self._batch_id, _oldest(missing))
-        return reading(count, max(count, listed - still_open), named=named)
 
     def _may_read(self, way: Reading, count: int, batch: BatchRecord, *, kept: float, last: bool) -> bool:
         """kept: for the last reading."""
@@ -234,6 +228,13 @@ class Survey:
         if _is_ending(batch) and still_open <= PAGE:
             left = self._purse.left(kept, triggered=triggered, now=now)
             self.pause = min(self.pause, tail_pause(now - self._opened_at, left, **limits))
+
+
+def _way(missing: list[Unread], count: int, ended: int, *, named: bool) -> Reading:
+    """How to learn `count` ends; ended: how many executions that have ended were triggered since the first of them."""
+    if not missing:
+        return Reading(one_by_one=True, cost=0)
+    return reading(count, max(count, ended), named=named)
 
 
 def _is_ending(batch: BatchRecord) -> bool:

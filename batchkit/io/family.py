@@ -13,7 +13,7 @@ from batchkit.core.lifecycle import ItemStatus
 from batchkit.core.record import BatchRecord
 from batchkit.core.rerun import Standing, newest, refuse_obstacles
 from batchkit.io.ownership import seen
-from batchkit.io.reading import batch_of, find_batch
+from batchkit.io.reading import BATCH, batch_of, find_batch
 from batchkit.io.schema import batches, inputs, items
 
 __all__ = ["check_again", "read_family", "read_standings"]
@@ -44,7 +44,7 @@ def check_again(connection: Connection, batch: Row[Any], *, forced: bool) -> Non
 
 
 def _family(connection: Connection, origin: str, counted: ColumnElement[bool]) -> Sequence[Row[Any]]:
-    query = select(batches).where(counted, (batches.c.id == origin) | (batches.c.origin == origin))
+    query = select(*BATCH).where(counted, (batches.c.id == origin) | (batches.c.origin == origin))
     return connection.execute(query.order_by(batches.c.created_at, batches.c.id)).all()
 
 

@@ -15,7 +15,7 @@ from batchkit.core.record import ItemRecord
 from batchkit.core.request import NewItem
 from batchkit.errors import NotFoundError
 from batchkit.io.ownership import count_others, seen
-from batchkit.io.reading import batch_of, check_seen, find_batch, profile_of, read_items
+from batchkit.io.reading import BATCH, batch_of, check_seen, find_batch, profile_of, read_items
 from batchkit.io.schema import IS_PENDING, batches, inputs, items
 
 __all__ = ["read_ahead", "read_input", "read_overview", "read_page", "read_positions"]
@@ -65,7 +65,7 @@ def read_overview(
     if text:
         searched = batches.c.name + "\n" + batches.c.source + "\n" + batches.c.agent_name + "\n" + batches.c.id
         conditions.append(searched.icontains(text, autoescape=True))
-    query = select(batches).where(*conditions).order_by(batches.c.created_at.desc(), batches.c.id).limit(limit)
+    query = select(*BATCH).where(*conditions).order_by(batches.c.created_at.desc(), batches.c.id).limit(limit)
     rows = connection.execute(query).all()
     by_archived = connection.execute(
         select(batches.c.archived, func.count()).where(seen(connection)).group_by(batches.c.archived)

@@ -24,10 +24,10 @@ from batchkit.io.schema import (
 )
 from batchkit.io.transaction import hold
 
-__all__ = ["FORM_LOCK", "SCHEMA_VERSION", "is_current", "migrate"]
+__all__ = ["SCHEMA_VERSION", "is_current", "migrate"]
 
-#: held while the tables get another form
-FORM_LOCK = "form"
+#: held while the tables are made, or get another form
+_FORM = "form"
 
 _versions = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))
 
@@ -121,10 +121,13 @@ SCHEMA_VERSION = len(_STEPS)
 
 def migrate(connection: Connection) -> None:
     """Bring the store to SCHEMA_VERSION, in the caller's transaction. Raises StoreError for a newer store."""
-    hold(connection, FORM_LOCK)
+    hold(connection, _FORM)
     if not inspect(connection).has_table(_versions.name):
         _versions.create(connection)
         connection.execute(insert(_versions).values(version=0))
+    elif connection.dialect.name == "postgresql":
+        # Whoever writes begins by reading it, and does so before this or after it.
+        connection.execute(text(f"LOCK TABLE {_versions.name} IN ACCESS EXCLUSIVE MODE"))
     version = connection.scalar(select(_versions.c.version)) or 0
     if version > SCHEMA_VERSION:
         raise StoreError(

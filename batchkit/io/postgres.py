@@ -12,8 +12,8 @@ from sqlalchemy.pool import StaticPool
 
 from batchkit.errors import ConfigError, StoreError
 from batchkit.io.address import label_of
-from batchkit.io.migrations import FORM_LOCK, SCHEMA_VERSION, is_current, migrate
-from batchkit.io.transaction import LOCKS, is_read, key_of, whole
+from batchkit.io.migrations import SCHEMA_VERSION, is_current, migrate
+from batchkit.io.transaction import is_read, whole
 
 __all__ = ["PostgresDatabase"]
 
@@ -34,14 +34,11 @@ SET idle_in_transaction_session_timeout = 15000;
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
 """
 _CLOCK = "extract(epoch FROM clock_timestamp())::float8"
-#: one round trip each; that of a write waits for a change of the tables' form that is under way
+#: one round trip each; that of a write waits for a change of the tables' form that is under way, by the lock that
+#: reading a table takes before it looks, and that is kept to the end
 _BEGIN_SETUP = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-_BEGIN_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT {_CLOCK}, {SCHEMA_VERSION}"
-_BEGIN_WRITE = (
-    f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
-    f"SELECT pg_advisory_xact_lock_shared({LOCKS}, {key_of(FORM_LOCK)}); "
-    f"SELECT {_CLOCK}, (SELECT version FROM schema_version)"
-)
+_BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_BEGIN_WRITE = f"{_BEGIN_SETUP}; SELECT {_CLOCK}, (SELECT version FROM schema_version)"
 
 _BUSY = "Another process holds the batch. batchkit tries again; if it stays so, find who is in a long transaction."
 _LOST = (
@@ -225,14 +222,17 @@ def _is_turned_away(error: Exception) -> bool:
 
 
 def _begin(connection: Connection) -> None:
-    """Begin as the kind of the transaction asks; with it come the server's clock and the form of the tables."""
+    """Begin as the kind of the transaction asks; with a write come the server's clock and the form of the tables."""
     driver: Any = connection.connection.driver_connection
     setup = connection.get_execution_options().get("batchkit_setup", False)
+    # Who only reads asks for the clock where it matters.
+    connection.info.update(batchkit_seconds=None, batchkit_form=SCHEMA_VERSION)
     try:
-        cursor = driver.execute(_BEGIN_SETUP if setup else _BEGIN_READ if is_read(connection) else _BEGIN_WRITE)
+        begin = _BEGIN_SETUP if setup else _BEGIN_READ if is_read(connection) else _BEGIN_WRITE
+        cursor = driver.execute(begin, prepare=False)
         while cursor.nextset():
             pass
-        if not setup:
+        if not setup and not is_read(connection):
             connection.info["batchkit_seconds"], connection.info["batchkit_form"] = cursor.fetchone()
     except _driver().Error as error:
         # SQLAlchemy does not know of this statement, and would have the broken connection roll back.

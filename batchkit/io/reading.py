@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, func, or_, select
+from sqlalchemy import Connection, Row, Select, and_, bindparam, case, exists, func, or_, select
 
 from batchkit.core.execution import Execution, ExecutionOutcome, ExecutionStatus
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
@@ -23,6 +23,7 @@ from batchkit.io.staggering import flow_of
 from batchkit.io.transaction import is_read, server_seconds
 
 __all__ = [
+    "BATCH",
     "batch_of",
     "check_seen",
     "execution_of",
@@ -40,6 +41,7 @@ __all__ = [
     "read_items",
     "read_left_out",
     "read_open_executions",
+    "read_row",
     "read_same_file",
     "read_triggered_since",
     "read_unread_executions",
@@ -47,22 +49,30 @@ __all__ = [
 
 _ITEM_COLUMNS = (items, inputs.c.row, inputs.c.line)
 
-# Built once: a runner asks them with every visit.
-_FIND = select(batches).where(batches.c.id == bindparam("b_id"), batches.c.ready)
-_FIND_OWN = _FIND.where(batches.c.owner == bindparam("b_owner"))
-_FIND_TO_WRITE, _FIND_OWN_TO_WRITE = _FIND.with_for_update(), _FIND_OWN.with_for_update()
 _NEXT_DUE = (
     select(items.c.execute_at)
-    .where(items.c.batch_id == bindparam("b_id"), IS_PENDING)
+    .where(items.c.batch_id == batches.c.id, IS_PENDING)
     .order_by(items.c.execute_at)
     .limit(1)
+    .correlate(batches)
+    .scalar_subquery()
 )
-# Not by time: that could mean to look at all that is held.
-_TRIED_DUE = select(items.c.execute_at).where(
-    items.c.batch_id == bindparam("b_id"),
-    items.c.status == ItemStatus.PENDING,
-    items.c.position < bindparam("b_trial"),
+# Not by the index of times: that could mean to look at all that is held.
+_NEXT_TRIED = (
+    select(func.min(items.c.execute_at))
+    .where(items.c.batch_id == batches.c.id, items.c.status == ItemStatus.PENDING, items.c.position < batches.c.trial)
+    .correlate(batches)
+    .scalar_subquery()
 )
+#: a batch's columns and when its next item is due, as `batch_of` takes them
+BATCH = (*batches.c, case((batches.c.trial > 0, _NEXT_TRIED), else_=_NEXT_DUE).label("next_due"))
+
+# Built once: a runner asks them with every visit.
+_READ = select(*BATCH).where(batches.c.id == bindparam("b_id"), batches.c.ready)
+_READ_OWN = _READ.where(batches.c.owner == bindparam("b_owner"))
+_HOLD = select(batches).where(batches.c.id == bindparam("b_id"), batches.c.ready).with_for_update()
+_HOLD_OWN = _HOLD.where(batches.c.owner == bindparam("b_owner"))
+_TRIED_DUE = select(_NEXT_TRIED).select_from(batches).where(batches.c.id == bindparam("b_id"))
 # Of an end that a webhook told, the details are still to be told.
 _UNTOLD = or_(
     items.c.x_status.not_in([status for status in ExecutionStatus if status.terminal]), items.c.x_heard.is_not(None)
@@ -71,7 +81,8 @@ _UNTOLD = or_(
 
 def next_tried(connection: Connection, row: Row[Any]) -> datetime | None:
     """When the next pending item of the trial of the batch in `row` is due; None: none of them is pending."""
-    return min(connection.scalars(_TRIED_DUE, {"b_id": row.id, "b_trial": row.trial}), default=None)
+    due: datetime | None = connection.scalar(_TRIED_DUE, {"b_id": row.id})
+    return due
 
 
 def profile_of(text: str | None) -> ProfileRef | None:
@@ -80,10 +91,7 @@ def profile_of(text: str | None) -> ProfileRef | None:
 
 
 def batch_of(connection: Connection, row: Row[Any], boot: tuple[str, float]) -> BatchRecord:
-    """The batch in `row`, with the time its next item is due."""
-    next_due = None
-    if row.n_pending:
-        next_due = next_tried(connection, row) if row.trial else connection.scalar(_NEXT_DUE, {"b_id": row.id})
+    """The batch in `row`, which was asked for by `BATCH`."""
     states = {status.value: getattr(row, f"n_{status}") for status in ItemStatus}
     executions = ExecutionCounts(
         running=row.x_running,
@@ -117,7 +125,7 @@ def batch_of(connection: Connection, row: Row[Any], boot: tuple[str, float]) -> 
         finished_at=row.finished_at,
         reason=row.reason,
         gate_at=row.gate_at,
-        next_due=next_due,
+        next_due=row.next_due,
         revision=row.revision,
         epoch=row.epoch,
         runner=row.runner,
@@ -136,13 +144,20 @@ def batch_of(connection: Connection, row: Row[Any], boot: tuple[str, float]) -> 
 
 def find_batch(connection: Connection, batch_id: str) -> Row[Any]:
     """The batch's row, and where the transaction writes, no other one writes to the batch. Raises NotFoundError."""
+    return read_row(connection, batch_id) if is_read(connection) else _found(connection, batch_id, _HOLD, _HOLD_OWN)
+
+
+def read_row(connection: Connection, batch_id: str) -> Row[Any]:
+    """The batch's row as `batch_of` takes it. Raises NotFoundError."""
+    return _found(connection, batch_id, _READ, _READ_OWN)
+
+
+def _found(connection: Connection, batch_id: str, anybodys: Select[Any], own: Select[Any]) -> Row[Any]:
     viewer = viewer_of(connection)
     if viewer.sees_all:
-        found = connection.execute(_FIND if is_read(connection) else _FIND_TO_WRITE, {"b_id": batch_id})
+        row = connection.execute(anybodys, {"b_id": batch_id}).first()
     else:
-        statement = _FIND_OWN if is_read(connection) else _FIND_OWN_TO_WRITE
-        found = connection.execute(statement, {"b_id": batch_id, "b_owner": viewer.name})
-    row = found.first()
+        row = connection.execute(own, {"b_id": batch_id, "b_owner": viewer.name}).first()
     if row is None:
         raise _unknown(batch_id)
     return row
@@ -188,7 +203,7 @@ def _lease_left(connection: Connection, batch: Row[Any], boot: tuple[str, float]
 
 def read_batch(connection: Connection, batch_id: str, boot: tuple[str, float]) -> BatchRecord:
     """The batch of that id. Raises NotFoundError."""
-    return batch_of(connection, find_batch(connection, batch_id), boot)
+    return batch_of(connection, read_row(connection, batch_id), boot)
 
 
 def read_batches(
@@ -200,7 +215,7 @@ def read_batches(
     limit: int | None = None,
 ) -> list[BatchRecord]:
     """Batches, newest first."""
-    query = select(batches).where(seen(connection)).order_by(batches.c.created_at.desc(), batches.c.id)
+    query = select(*BATCH).where(seen(connection)).order_by(batches.c.created_at.desc(), batches.c.id)
     if agent_id is not None:
         query = query.where(batches.c.agent_id == agent_id)
     if chosen := list(statuses):
@@ -213,7 +228,7 @@ def read_same_file(
 ) -> list[BatchRecord]:
     """Batches in which the same file already ran for this agent, newest first."""
     query = (
-        select(batches)
+        select(*BATCH)
         .where(seen(connection), batches.c.agent_id == agent_id, batches.c.fingerprint == fingerprint)
         .order_by(batches.c.created_at.desc())
     )
@@ -348,25 +363,33 @@ def read_earliest_open(connection: Connection, batch_id: str) -> datetime | None
 
 def read_unread_executions(connection: Connection, batch_id: str) -> list[Unread]:
     """All executions of whose end the target has not told, in row order."""
-    check_seen(connection, batch_id)
     query = select(items.c.position, items.c.execution_id, items.c.triggered_at, items.c.x_created).where(
-        items.c.batch_id == batch_id, items.c.status == ItemStatus.TRIGGERED, _UNTOLD
+        items.c.batch_id == batch_id,
+        items.c.status == ItemStatus.TRIGGERED,
+        _UNTOLD,
+        exists().where(batches.c.id == batch_id, seen(connection)),
     )
+    rows = connection.execute(query.order_by(items.c.position)).all()
+    if not rows:
+        check_seen(connection, batch_id)
     return [
         Unread(
             item=row.position, execution_id=row.execution_id, triggered_at=row.triggered_at, created_at=row.x_created
         )
-        for row in connection.execute(query.order_by(items.c.position))
+        for row in rows
     ]
 
 
-def read_triggered_since(connection: Connection, batch_id: str, since: datetime) -> int:
-    """How many items were triggered at or after that moment."""
-    check_seen(connection, batch_id)
-    query = select(func.count()).where(
-        items.c.batch_id == batch_id, items.c.status == ItemStatus.TRIGGERED, items.c.triggered_at >= since
+def read_triggered_since(
+    connection: Connection, batch_id: str, boot: tuple[str, float], since: Sequence[datetime]
+) -> tuple[BatchRecord, list[int]]:
+    """The batch, and how many of its items were triggered at or after each of those moments."""
+    batch = read_batch(connection, batch_id, boot)
+    counts = [func.count().filter(items.c.triggered_at >= moment) for moment in since]
+    query = select(*counts).where(
+        items.c.batch_id == batch_id, items.c.status == ItemStatus.TRIGGERED, items.c.triggered_at >= min(since)
     )
-    return connection.scalar(query) or 0
+    return batch, list(connection.execute(query).one())
 
 
 def read_open_executions(connection: Connection, batch_id: str, after: int, limit: int) -> list[tuple[int, str]]:

@@ -145,9 +145,9 @@ class StoreViews:
         """All executions of whose end the target has not told, in row order."""
         return await self._database.read(reading.read_unread_executions, batch_id)
 
-    async def triggered_since(self, batch_id: str, since: datetime) -> int:
-        """How many items were triggered at or after that moment."""
-        return await self._database.read(reading.read_triggered_since, batch_id, since)
+    async def triggered_since(self, batch_id: str, *since: datetime) -> tuple[BatchRecord, list[int]]:
+        """The batch, and how many of its items were triggered at or after each of those moments."""
+        return await self._database.read(reading.read_triggered_since, batch_id, self._clock.boot(), since)
 
     async def open_executions(self, batch_id: str, *, after: int = -1, limit: int) -> list[tuple[int, str]]:
         """The next items after `after` whose execution has not finished, each with the execution's id."""

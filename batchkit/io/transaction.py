@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, Table, any_, insert, literal, text
+from sqlalchemy import ARRAY, ColumnElement, Connection, Double, Table, any_, cast, func, insert, literal, select, text
 
 __all__ = ["LOCKS", "among", "count_anew", "hold", "insert_many", "is_read", "key_of", "server_seconds", "whole"]
 
@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 #: the first half of the keys of batchkit's advisory locks
 LOCKS = int.from_bytes(b"bkit", "big")
+_CLOCK = select(cast(func.extract("epoch", func.clock_timestamp()), Double))
 _HOLD = text("SELECT pg_advisory_xact_lock(:locks, :key)")
 
 
@@ -38,11 +39,15 @@ def key_of(name: str) -> int:
 
 
 def server_seconds(connection: Connection) -> float | None:
-    """The database server's clock when the transaction began, seconds; None: the store is on this machine.
+    """The database server's clock in this transaction, seconds; None: the store is on this machine.
 
     Leases follow it: it is the only clock that all machines of a store share.
     """
+    if connection.dialect.name != "postgresql":
+        return None
     seconds: float | None = connection.info.get("batchkit_seconds")
+    if seconds is None:
+        seconds = connection.info["batchkit_seconds"] = connection.scalar(_CLOCK)
     return seconds
 
 

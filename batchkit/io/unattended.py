@@ -10,7 +10,7 @@ from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.record import BatchRecord
 from batchkit.core.wake import RESTING, next_wake
 from batchkit.io.ownership import seen
-from batchkit.io.reading import batch_of
+from batchkit.io.reading import BATCH, batch_of
 from batchkit.io.schema import batches, items
 from batchkit.io.transaction import server_seconds
 
@@ -24,7 +24,7 @@ _IS_OPEN = or_(batches.c.x_running + batches.c.x_waiting + batches.c.x_partial >
 
 def read_unattended(connection: Connection, now: datetime, boot: tuple[str, float]) -> list[BatchRecord]:
     """Batches without a runner for which something has been due for some seconds, the oldest first."""
-    query = select(batches).where(seen(connection), _nobody_has_it(connection, boot), _needs_somebody(now - _PATIENCE))
+    query = select(*BATCH).where(seen(connection), _nobody_has_it(connection, boot), _needs_somebody(now - _PATIENCE))
     found = [batch_of(connection, row, boot) for row in connection.execute(query.order_by(batches.c.created_at))]
     return [batch for batch in found if (due := next_wake(batch, now)) is not None and due <= now]
 

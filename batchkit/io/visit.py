@@ -23,10 +23,10 @@ from batchkit.io.leases import is_held, lease_time, needs_renewal
 from batchkit.io.ledger import log
 from batchkit.io.outcomes import record_outcomes
 from batchkit.io.pool_claims import choose
-from batchkit.io.reading import batch_of, find_batch, next_tried, profile_of
+from batchkit.io.reading import BATCH, batch_of, find_batch, next_tried, profile_of, read_row
 from batchkit.io.schema import IS_PENDING, batches, inputs, items
 from batchkit.io.staggering import flow_of
-from batchkit.io.webhook_events import apply_kept
+from batchkit.io.webhook_events import ANY_KEPT, apply_kept
 
 __all__ = ["look", "visit"]
 
@@ -101,8 +101,6 @@ def visit(
         before = realigned(connection, before, now, boot)
         outcomes = [_settled_from(outcome, now) for outcome in outcomes]
     moves = record_outcomes(connection, before, outcomes) if outcomes else Counter()
-    if outcomes:
-        apply_kept(connection, before.id, outcomes)
     values: dict[str, Any] = {}
     claims: list[Claim] = []
     waiting = ""
@@ -132,7 +130,9 @@ def visit(
             # The rest does not start before its time.
             values["gate_at"] = max(before.start_at, values.get("gate_at") or before.gate_at or before.start_at)
         values |= _completion(connection, before, moves, status, now)
-    after = _updated(connection, before, moves, values)
+    after, any_kept = _updated(connection, before, moves, values)
+    if outcomes and any_kept and apply_kept(connection, before.id, outcomes):
+        after = read_row(connection, before.id)
     if is_news(after):
         note_finish(connection, before.id, now)
     return replace(_tick(connection, after, kept, boot, claims), waiting=waiting)
@@ -197,15 +197,15 @@ def _claim(
     """Record the intent to send up to `limit` items due by `until`; with it, why others that are due have to wait."""
     if not limit:
         return [], ""
-    choice = choose(connection, batch, limit, until, now)
     due = {"b_batch": batch.id, "b_until": until, "b_limit": limit}
+    query = _DUE_TRIED if batch.trial else _DUE
+    rows = connection.execute(query, due | {"b_trial": batch.trial}).all() if batch.pool is None else []
+    default = profile_of(batch.default_profile)
+    choice = None
+    if batch.pool is not None or default is not None or any(row.profile for row in rows):
+        choice = choose(connection, batch, limit, until, now)
     if choice is not None:
         rows = connection.execute(_THESE, {"b_batch": batch.id, "b_positions": list(choice.profiles)}).all()
-    elif batch.trial:
-        rows = connection.execute(_DUE_TRIED, due | {"b_trial": batch.trial}).all()
-    else:
-        rows = connection.execute(_DUE, due).all()
-    default = profile_of(batch.default_profile)
     chosen = {} if choice is None else choice.profiles
     used = {row.position: chosen.get(row.position) or profile_of(row.profile) or default for row in rows}
     for profile_id, positions in _by_profile(used).items():
@@ -242,13 +242,16 @@ def _by_profile(used: MappingLike[int, ProfileRef | None]) -> dict[str | None, l
     return found
 
 
-def _updated(connection: Connection, batch: Row[Any], moves: Counter[str], values: dict[str, Any]) -> Row[Any]:
-    """The batch's row with its changes, written in one statement."""
+def _updated(
+    connection: Connection, batch: Row[Any], moves: Counter[str], values: dict[str, Any]
+) -> tuple[Row[Any], bool]:
+    """The batch's row as `batch_of` takes it, with its changes, and whether anything is kept for new executions."""
     changes = {name: batches.c[name] + count for name, count in moves.items() if count} | values
     if not changes:
-        return batch
-    statement = update(batches).where(batches.c.id == batch.id).values(**changes).returning(*batches.c)
-    return connection.execute(statement).one()
+        return read_row(connection, batch.id), False
+    statement = update(batches).where(batches.c.id == batch.id).values(**changes).returning(*BATCH, ANY_KEPT)
+    row = connection.execute(statement).one()
+    return row, row.any_kept
 
 
 def _tick(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, select, update
 
 from batchkit.core.execution import Execution, ExecutionOutcome, ExecutionStatus
 from batchkit.core.heard import Heard, Hearing, told
@@ -22,11 +22,12 @@ from batchkit.io.ownership import seen, viewer_of
 from batchkit.io.reading import execution_of, hold_batch
 from batchkit.io.schema import batches, heard, items
 
-__all__ = ["apply_kept", "hear"]
+__all__ = ["ANY_KEPT", "apply_kept", "hear"]
 
 #: what belongs to no execution by then never will
 _KEPT = timedelta(days=1)
-_ANY_KEPT = select(heard.c.event_id).where(heard.c.kept.is_not(None)).limit(1)
+#: whether anything is kept for executions that are not known yet
+ANY_KEPT = exists().where(heard.c.kept.is_not(None)).label("any_kept")
 _ITEMS = select(items).where(
     items.c.batch_id == bindparam("b_id"), items.c.position.in_(bindparam("b_positions", expanding=True))
 )
@@ -61,19 +62,18 @@ def hear(connection: Connection, news: Sequence[Heard], now: datetime) -> list[H
     return [done[number] for number in range(len(news))]
 
 
-def apply_kept(connection: Connection, batch_id: str, outcomes: Sequence[ItemOutcome]) -> None:
-    """Apply what was kept for executions that have just been recorded."""
-    if connection.scalar(_ANY_KEPT) is None:
-        return
+def apply_kept(connection: Connection, batch_id: str, outcomes: Sequence[ItemOutcome]) -> bool:
+    """Apply what was kept for executions that have just been recorded; whether there was any."""
     known = {each.outcome.execution.id: each for each in outcomes if isinstance(each.outcome, Triggered)}
     query = select(heard).where(heard.c.kept.is_not(None), heard.c.execution_id.in_(list(known)))
     rows = connection.execute(query).all()
     if not rows:
-        return
+        return False
     news = [replace(_restored(row), batch_id=batch_id, item=known[row.execution_id].item) for row in rows]
     _apply(connection, batch_id, news)
     done = heard.c.event_id.in_([each.event_id for each in news])
     connection.execute(update(heard).where(done).values(kept=None, execution_id=None))
+    return True
 
 
 def _hear_of_batch(connection: Connection, batch_id: str, news: Sequence[Heard], now: datetime) -> list[Hearing]:
