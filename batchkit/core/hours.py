@@ -116,13 +116,13 @@ class WorkingHours:
             ) from None
 
     @property
-    def _length(self) -> timedelta:
-        """By the clock on the wall."""
+    def length(self) -> timedelta:
+        """Of a window, by the clock on the wall."""
         length = datetime.combine(date.min, self.end) - datetime.combine(date.min, self.start)
         return length if length > timedelta() else length + _DAY
 
     def _is_inside(self, local: datetime) -> bool:
-        return any(begin <= local < begin + self._length for begin in self._beginnings(local))
+        return any(begin <= local < begin + self.length for begin in self._beginnings(local))
 
     def _beginnings(self, local: datetime) -> Iterator[datetime]:
         """The windows that begin on the day of `local`, or on the day before."""
@@ -138,8 +138,8 @@ class WorkingHours:
 
     def _next_outside(self, local: datetime) -> datetime:
         while self._is_inside(local):
-            end = max(begin for begin in self._beginnings(local) if begin <= local) + self._length
-            if end - local > 8 * _DAY or (len(self.days) == 7 and self._length == _DAY):
+            end = max(begin for begin in self._beginnings(local) if begin <= local) + self.length
+            if end - local > 8 * _DAY or (len(self.days) == 7 and self.length == _DAY):
                 return _NEVER
             local = end
         return local

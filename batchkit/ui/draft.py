@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
 from batchkit.core.config import BatchConfig, aware
+from batchkit.core.hours import WorkingHours
 from batchkit.core.profile import AgentProfile, ProfilePool
 from batchkit.core.schedule import Pace, plan
 from batchkit.core.slots import Slots
@@ -16,7 +17,7 @@ from batchkit.core.stagger import stagger
 from batchkit.errors import ConfigError
 from batchkit.ui.options import Options, whole_number
 
-__all__ = ["Draft", "Outlook"]
+__all__ = ["Draft", "Outlook", "refuse_too_many_windows"]
 
 #: seconds; a longer interval is a mistake in the unit
 _LONGEST_INTERVAL = 366 * 86_400
@@ -62,8 +63,8 @@ class Draft:
     timezone: str = ""
     options: Options = field(default_factory=Options)
 
-    def problems(self) -> dict[str, str]:
-        """What is wrong, by field; empty: nothing."""
+    def problems(self, rows: int = 0) -> dict[str, str]:
+        """What is wrong, by field, for a batch of so many rows; empty: nothing."""
         checks = (
             ("name", lambda: self._named()),
             ("start_at", lambda: self._start()),
@@ -76,20 +77,25 @@ class Draft:
                 check()
             except ConfigError as error:
                 found[name] = str(error)
-        return found | self.options.problems()
+        found |= self.options.problems()
+        if not found:
+            try:
+                refuse_too_many_windows(rows, self.pace, self.options.working_hours)
+            except ConfigError as error:
+                found["batch_interval"] = str(error)
+        return found
 
     def outlook(self, rows: int, now: datetime) -> Outlook | None:
-        """What follows for so many rows; None while something is wrong. Raises ConfigError if it takes too long.
+        """What follows for so many rows; None while something is wrong. Raises ConfigError beyond the calendar.
 
         Working hours are taken into account, and times of the rows' own are not.
         """
-        if self.problems():
+        if self.problems(rows):
             return None
-        pace = Pace(max_concurrent=self._max_concurrent(), batch_interval=self._batch_interval())
+        pace = self.pace
         start = max(self._start() or now, now)
         planned, drawn = plan(rows, pace, start), stagger(rows, pace)
         slots = Slots(pace=pace, start=start, hours=self.options.working_hours)
-        self._refuse_too_many_windows(planned.groups, pace)
         first, last = slots.slot(0), slots.slot(max(0, planned.groups - 1))
         shown = [*range(len(drawn.groups) - 1), planned.groups - 1] if drawn.groups else []
         return Outlook(
@@ -105,15 +111,10 @@ class Draft:
             left_out=drawn.left_out,
         )
 
-    def _refuse_too_many_windows(self, groups: int, pace: Pace) -> None:
-        if not self.options.hours or not pace.batch_interval:
-            return
-        windows = groups * min(1.0, pace.interval / self.options.open_each_day)
-        if windows > _MOST_WINDOWS:
-            raise ConfigError(
-                f"In these working hours this takes about {windows:,.0f} working days. Use a shorter batch interval, a "
-                "higher max concurrent, or longer hours."
-            )
+    @property
+    def pace(self) -> Pace:
+        """How fast rows are sent. Raises ConfigError."""
+        return Pace(max_concurrent=self._max_concurrent(), batch_interval=self._batch_interval())
 
     def config(
         self,
@@ -147,8 +148,13 @@ class Draft:
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        names = ("name", "profile", "later", "start_at", "max_concurrent", "batch_interval", "timezone")
-        return {**{name: getattr(self, name) for name in names}, "options": self.options.to_json()}
+        return {**asdict(self), "options": self.options.to_json()}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Draft:
+        """What `to_json` gave. Raises KeyError for a field that is missing, ConfigError for no such options."""
+        own = {each.name: values[each.name] for each in fields(cls)}
+        return cls(**{**own, "options": Options.of(own["options"])})
 
     def _named(self) -> str:
         if not self.name.strip():
@@ -177,3 +183,16 @@ class Draft:
         if 0 < value < _SHORTEST_INTERVAL:
             raise ConfigError("This is shorter than a microsecond; 0 means no interval.")
         return value
+
+
+def refuse_too_many_windows(rows: int, pace: Pace, hours: WorkingHours | None) -> None:
+    """Raise ConfigError where so many rows take more working days than are worth working out."""
+    if hours is None or not pace.batch_interval:
+        return
+    groups = -(-rows // pace.max_concurrent)
+    windows = groups * min(1.0, pace.interval / hours.length)
+    if windows > _MOST_WINDOWS:
+        raise ConfigError(
+            f"In these working hours this takes about {windows:,.0f} working days. Use a shorter batch interval, a "
+            "higher max concurrent, or longer hours."
+        )

@@ -1,7 +1,7 @@
 """Wizards that were left before they made a batch, kept beside the store: what was uploaded, mapped and configured.
 
-Each has a folder of the user's alone, beside those of the same user of the operating system. They go when a batch was made of them, when they are discarded, and by themselves
-after some days.
+Each has a folder of its own, among those of the same user of the operating system. They go when a batch was made of
+them, when they are discarded, and by themselves after some days.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from batchkit.core.mapping import Field, Mapping
 from batchkit.errors import BatchkitError, StateError
 from batchkit.io.address import Address, data_folder
 from batchkit.ui.draft import Draft
-from batchkit.ui.options import Options
 from batchkit.ui.state import Policy, Source, Step, WizardState
 
 __all__ = ["MOST", "Drafts", "LeftWizard", "drafts_folder"]
@@ -35,7 +34,6 @@ _DAYS = timedelta(days=7)
 #: so many are kept and offered, the newest
 MOST = 5
 _NAME = "wizard.json"
-_CONFIGURATION = ("name", "is_named", "profile", "later", "start_at", "max_concurrent", "batch_interval", "timezone")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +247,7 @@ def _kept(state: WizardState) -> tuple[object, ...]:
 
 def _saved(state: WizardState, source: Source, file_name: str) -> dict[str, Any]:
     """As JSON values. file_name: of the upload's copy."""
-    agent, draft = state.agent, state.draft
+    agent = state.agent
     chosen = Mapping(tuple(state.chosen), assigned=tuple(state.chosen.values())) if state.chosen else None
     return {
         "agent": None if agent is None else {"id": agent.id, "name": agent.name, "version": agent.version},
@@ -263,8 +261,7 @@ def _saved(state: WizardState, source: Source, file_name: str) -> dict[str, Any]
         "rows": 0 if state.table is None else len(state.table),
         "chosen": None if chosen is None else chosen.to_dict(),
         "policy": state.policy,
-        "configuration": {name: getattr(draft, name) for name in _CONFIGURATION},
-        "options": draft.options.to_json(),
+        "configuration": state.draft.to_json(),
         "step": state.step,
         "reached": state.reached,
     }
@@ -288,9 +285,7 @@ def _loaded(folder: Path, data: MappingLike[str, Any]) -> LeftWizard:
         rows=int(data["rows"]),
         chosen=chosen,
         policy="drop" if data["policy"] == "drop" else "block",
-        draft=Draft(
-            **{name: data["configuration"][name] for name in _CONFIGURATION}, options=Options.of(data["options"])
-        ),
+        draft=Draft.of(data["configuration"]),
         step=Step(data["step"]),
         reached=Step(data["reached"]),
     )

@@ -177,13 +177,14 @@ class Drawing:
         return self._preview[2]
 
     def _configure(self, state: WizardState, earlier: Sequence[BatchRecord], now: datetime) -> dict[str, Any]:
-        problems = state.draft.problems()
-        outlook, too_long = self._looked_out(state, now)
-        if too_long:
-            problems["batch_interval"] = too_long
+        problems = state.draft.problems(state.rows)
+        outlook, too_far = self._looked_out(state, now)
+        if too_far:
+            problems["batch_interval"] = too_far
         return {
             **state.draft.to_json(),
             "options_set": state.draft.options.count,
+            "ends_next_day": state.draft.options.ends_next_day,
             "has_times": state.has_times,
             "problems": problems,
             "profiles": [{"id": one.id, "name": one.name, "kind": "Profile"} for one in state.profiles]
@@ -212,14 +213,14 @@ class Drawing:
                 }
                 for one in earlier
             ],
-            "obstacle": state.why_not_start() or (problems.get("batch_interval") or ""),
+            "obstacle": state.why_not_start() or too_far,
             "trial": TRIAL if state.rows > TRIAL else 0,
             "launching": state.launching,
             "not_made": state.not_made,
         }
 
     def _looked_out(self, state: WizardState, now: datetime) -> tuple[Outlook | None, str]:
-        """What follows from the configuration, or why it takes too long. Working hours take a while to work out."""
+        """What follows from the configuration, or why it is too far away. Working hours take a while to work out."""
         minute = now.replace(second=0, microsecond=0) if state.draft.options.hours else now
         basis = state.draft, state.rows, minute
         if self._outlook is None or self._outlook[0] != basis:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
+from batchkit.core.listing import ItemQuery
 from batchkit.core.record import BatchRecord, ItemRecord
 from batchkit.errors import BatchkitError
 from batchkit.ui.around import Around
@@ -21,6 +23,7 @@ __all__ = ["Launched"]
 
 #: seconds between two looks: somebody waits for what becomes of it
 _SECONDS = 0.5
+_LAST_PENDING = ItemQuery(order="time", descending=True, statuses=(ItemStatus.PENDING,), limit=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,8 @@ class _Seen:
     record: BatchRecord
     #: the rows tried first
     tried: tuple[ItemRecord, ...]
+    #: when its last pending row is due; None: none is pending
+    last_due: datetime | None = None
 
 
 class Launched:
@@ -74,7 +79,7 @@ class Launched:
         record = seen.record
         asks = _asks(seen)
         return {
-            "card": card_of(record, self._around.of(record)).to_json(),
+            "card": card_of(record, self._around.of(record, seen.last_due)).to_json(),
             "failure": failure,
             "trial": trial,
             "tried": [_tried(item) for item in seen.tried],
@@ -95,11 +100,12 @@ class Launched:
         try:
             record = call(store.batch(batch_id))
             tried = tuple(call(store.items(batch_id, limit=trial))) if trial else ()
+            last = call(store.page(batch_id, _LAST_PENDING))[0] if record.progress.pending else []
         except BatchkitError as error:
             self._fail(str(error))
             return
         self._fail("")
-        seen = _Seen(record=record, tried=tried)
+        seen = _Seen(record=record, tried=tried, last_due=last[0].execute_at if last else None)
         with self._lock:
             changed = self._batch_id == batch_id and seen != self._seen
             if changed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -11,9 +11,10 @@ from batchkit.core.lifecycle import BatchStatus
 from batchkit.core.limits import Limits, moved_gate
 from batchkit.core.record import BatchRecord
 from batchkit.core.schedule import Pace, plan
+from batchkit.core.slots import Slots
 from batchkit.errors import ConfigError
-from batchkit.ui.draft import Draft
-from batchkit.ui.options import plain_number
+from batchkit.ui.draft import Draft, refuse_too_many_windows
+from batchkit.ui.options import Options, plain_number
 
 __all__ = ["LimitsDraft"]
 
@@ -45,21 +46,29 @@ class LimitsDraft:
 
     def problems(self) -> dict[str, str]:
         """What is wrong, by field; empty: nothing."""
-        found = Draft(max_concurrent=self.max_concurrent, batch_interval=self.batch_interval).problems()
-        problems = {name: text for name, text in found.items() if name in ("max_concurrent", "batch_interval")}
-        if self.max_in_flight and _whole(self.max_in_flight) < 1:
-            problems["max_in_flight"] = "This must be a whole number of executions, 1 or more, or empty."
-        return problems
+        found = self._draft.problems()
+        return {each.name: found[each.name] for each in fields(self) if each.name in found}
 
     def limits(self) -> Limits:
         """All three. Raises ConfigError where something is wrong."""
         problems = self.problems()
         if problems:
             raise ConfigError(" ".join(problems.values()))
+        draft = self._draft
+        pace = draft.pace
         return Limits(
-            max_concurrent=_whole(self.max_concurrent),
-            batch_interval=float(self.batch_interval),
-            max_in_flight=_whole(self.max_in_flight) if self.max_in_flight else None,
+            max_concurrent=pace.max_concurrent,
+            batch_interval=pace.batch_interval,
+            max_in_flight=draft.options.in_flight,
+        )
+
+    @property
+    def _draft(self) -> Draft:
+        """The same among the fields of a new batch."""
+        return Draft(
+            max_concurrent=self.max_concurrent,
+            batch_interval=self.batch_interval,
+            options=Options(max_in_flight=self.max_in_flight),
         )
 
     def outlook(self, record: BatchRecord, now: datetime) -> dict[str, Any]:
@@ -67,15 +76,19 @@ class LimitsDraft:
 
         changed: whether anything is different. moves: whether pending rows would have new times. left: those rows.
         groups, seconds: what they make; seconds None: it depends on the target. at: when the last group would be due;
-        empty: once the batch goes on, or not known. in_flight: executions not finished now.
+        empty: once the batch goes on, or not known. hours: it has working hours; then `at` is told of a paused batch,
+        too, as if it were resumed now. in_flight: executions not finished now.
         """
         problems = self.problems()
         if problems:
             return {"problems": problems}
         limits, pending = self.limits(), record.progress.pending
         pace, flow = limits.pace(record.pace), limits.flow(record.flow)
+        begin, hours = _begin(record, pace, now), flow.working_hours
         try:
-            planned = plan(pending, pace, _begin(record, pace, now))
+            refuse_too_many_windows(pending, pace, hours)
+            groups = plan(pending, pace, begin).groups
+            last = Slots(pace=pace, start=begin, hours=hours).slot(max(0, groups - 1))
         except ConfigError as error:
             return {"problems": {"batch_interval": str(error)}}
         staggered = bool(pace.batch_interval)
@@ -85,10 +98,12 @@ class LimitsDraft:
             "changed": (pace, flow) != (record.pace, record.flow),
             "moves": bool(pending) and pace != record.pace,
             "left": pending,
-            "groups": planned.groups if staggered else 0,
-            "seconds": planned.duration.total_seconds() if staggered else None,
-            "at": planned.last_group.isoformat() if staggered and runs and pending else "",
+            "groups": groups if staggered else 0,
+            "seconds": (last - begin).total_seconds() if staggered else None,
+            "at": last.isoformat() if staggered and pending and (runs or hours) else "",
             "runs": runs,
+            "hours": hours is not None,
+            "most_at_once": pace.max_concurrent,
             "in_flight": record.progress.in_flight,
             "most_in_flight": flow.max_in_flight,
         }
@@ -99,12 +114,3 @@ def _begin(record: BatchRecord, pace: Pace, now: datetime) -> datetime:
     if record.status is BatchStatus.PENDING:
         return max(now, record.start_at)
     return max(now, moved_gate(record.gate_at, record.pace, pace) or now)
-
-
-def _whole(text: str) -> int:
-    """The whole number in `text`; 0 where there is none."""
-    try:
-        value = float(text)
-    except ValueError:
-        return 0
-    return int(value) if value.is_integer() else 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import date, datetime, time, timedelta
-from typing import Any, Literal, cast, get_args
+from datetime import time
+from typing import Any, cast, get_args
 from zoneinfo import ZoneInfo
 
 from batchkit.core.flow import LONGEST_DEADLINE, CapacityLimit, FailureThreshold
@@ -16,21 +16,7 @@ from batchkit.errors import ConfigError
 __all__ = ["DAYS", "Options", "known_zone", "plain_number", "whole_number"]
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_DAY = timedelta(days=1)
 _MINUTE = 60.0
-
-OptionField = Literal[
-    "max_in_flight",
-    "on_capacity_limit",
-    "hours_days",
-    "hours_start",
-    "hours_end",
-    "hours_zone",
-    "failure_share",
-    "failure_count",
-    "failure_minimum",
-    "item_deadline",
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +60,12 @@ class Options:
 
     def with_day(self, day: str, *, on: bool) -> Options:
         """With or without that one of DAYS."""
-        return replace(
-            self, hours_days=tuple(each for each in DAYS if (on if each == day else each in self.hours_days))
-        )
+        chosen = {*self.hours_days, day} if on else {*self.hours_days} - {day}
+        return replace(self, hours_days=tuple(each for each in DAYS if each in chosen))
 
     def problems(self) -> dict[str, str]:
         """What is wrong, by field; empty: nothing."""
-        checks: dict[OptionField, Callable[[], object]] = {
+        checks: dict[str, Callable[[], object]] = {
             "max_in_flight": lambda: self.in_flight,
             "on_capacity_limit": lambda: self.capacity,
             "hours_days": lambda: self._checked_days(),
@@ -89,7 +74,7 @@ class Options:
             "hours_zone": lambda: self._zone(),
             "failure_share": lambda: self._share(),
             "failure_count": lambda: self._count(),
-            "failure_minimum": lambda: self._minimum(),
+            "failure_minimum": lambda: self.failure_share.strip() and self._minimum(),
             "item_deadline": lambda: self.deadline,
         }
         found: dict[str, str] = {}
@@ -137,13 +122,13 @@ class Options:
         return WorkingHours(days=self.hours_days, start=start, end=end, zone=self._zone())
 
     @property
-    def open_each_day(self) -> timedelta:
-        """How long a window is, by the clock on the wall."""
-        start, end = (
-            datetime.combine(date.min, time.fromisoformat(self._clock(text)))
-            for text in (self.hours_start, self.hours_end)
-        )
-        return end - start if end > start else end - start + _DAY
+    def ends_next_day(self) -> bool:
+        """Whether the working hours end on the day after they begin; what is no time of day ends on none."""
+        try:
+            start, end = self._clock(self.hours_start), self._clock(self.hours_end)
+        except ConfigError:
+            return False
+        return time.fromisoformat(end) <= time.fromisoformat(start)
 
     @property
     def failures(self) -> FailureThreshold | None:
@@ -151,7 +136,8 @@ class Options:
         share, count = self._share(), self._count()
         if share is None and count is None:
             return None
-        return FailureThreshold(share=share, count=count, minimum=self._minimum())
+        # Of the count alone it says nothing.
+        return FailureThreshold(count=count) if share is None else self._of_share(share, count)
 
     @property
     def deadline(self) -> float | None:
@@ -191,6 +177,9 @@ class Options:
         if not 0 < percent <= 100:
             raise ConfigError("This must be a percentage above 0, at most 100, or empty.")
         return percent / 100
+
+    def _of_share(self, share: float, count: int | None) -> FailureThreshold:
+        return FailureThreshold(share=share, count=count, minimum=self._minimum())
 
     def _count(self) -> int | None:
         return whole_number(self.failure_count) if self.failure_count.strip() else None

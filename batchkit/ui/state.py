@@ -313,7 +313,7 @@ class WizardState:
             case Step.PREVIEW:
                 return self._open_in_preview()
             case Step.CONFIGURE:
-                return "Correct what is marked in the configuration." if self.draft.problems() else ""
+                return "Correct what is marked in the configuration." if self.draft.problems(self.rows) else ""
 
     def _open_in_upload(self) -> str:
         if self.agent is None:

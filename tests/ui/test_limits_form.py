@@ -10,8 +10,10 @@ from desk import Desk, eventually
 from records import NOW, record
 
 from batchkit.core.flow import Flow
+from batchkit.core.hours import WorkingHours
 from batchkit.core.lifecycle import BatchStatus
 from batchkit.core.limits import Limits
+from batchkit.core.progress import Progress
 from batchkit.core.schedule import Pace
 from batchkit.errors import ConfigError
 from batchkit.ui.limits import LimitsDraft
@@ -88,6 +90,22 @@ def test_what_is_paused_or_has_no_interval_has_no_end_by_the_clock() -> None:
 def test_an_end_beyond_the_calendar_stands_at_the_interval() -> None:
     slow = outlook(record(BatchStatus.PENDING, start_at=datetime(8999, 1, 1, tzinfo=UTC)), batch_interval="3e7")
     assert "after the year" in slow["problems"]["batch_interval"]
+
+
+def test_working_hours_are_taken_into_account() -> None:
+    # NOW is a Sunday, at noon.
+    hours = WorkingHours(days=("mon", "tue"), start="09:00", end="10:00", zone="UTC")
+    with_hours = record(flow=Flow(working_hours=hours))
+    half_hourly = outlook(with_hours, batch_interval="1800", max_concurrent="20")
+    assert (half_hourly["groups"], half_hourly["at"]) == (4, "2026-03-03T09:30:00+00:00")
+    paused = outlook(record(BatchStatus.PAUSED, flow=Flow(working_hours=hours)), batch_interval="1800")
+    assert (paused["runs"], paused["hours"], paused["at"]) == (False, True, "2026-03-10T09:00:00+00:00")
+    years = outlook(
+        record(flow=Flow(working_hours=hours), progress=Progress(total=9000, pending=9000)),
+        max_concurrent="1",
+        batch_interval="3600",
+    )
+    assert "takes about 9,000 working days" in years["problems"]["batch_interval"]
 
 
 def test_limits_are_changed_from_the_card(desk: Desk) -> None:

@@ -130,6 +130,8 @@ def test_hours_that_make_it_last_for_years_are_told(user: User) -> None:
     configure = user.sees["configure"]
     assert "takes about 2,5" in configure["problems"]["batch_interval"]
     assert configure["outlook"] is None
+    with pytest.raises(bk.StateError, match="Correct what is marked"):
+        user.confirm()
 
 
 def test_the_cell_says_all_options_and_makes_the_same_batch(user: User, ws: bk.Workspace, tmp_path: Path) -> None:

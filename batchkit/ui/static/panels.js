@@ -106,11 +106,16 @@ function outlookLines(outlook, wrong) {
   return lines;
 }
 
-function paceLine({ left, groups, seconds, at, runs }) {
+function paceLine({ left, groups, seconds, at, runs, hours }) {
   if (!left) return "No row is pending.";
-  if (seconds == null) return `${counted(left, "pending row")}, one after the other without an interval; how long it takes is up to the platform.`;
+  const kept = hours ? ", working hours included" : "";
+  if (seconds == null) {
+    const outside = hours ? " Nothing is sent outside the working hours." : "";
+    return `${counted(left, "pending row")}, one after the other without an interval; how long it takes is up to the platform.${outside}`;
+  }
   const begin = `${counted(left, "pending row")} in ${counted(groups, "group")}`;
-  if (runs) return `${begin}; the last one starts ${seconds ? `about ${shortTime(at)}` : "at once"}.`;
+  if (runs) return `${begin}; the last one starts ${seconds || hours ? `about ${shortTime(at)}${kept}` : "at once"}.`;
+  if (hours) return `${begin}; resumed now, the last one starts about ${shortTime(at)}${kept}.`;
   return `${begin}; the last one starts ${seconds ? `${duration(seconds)} after the batch is resumed` : "once the batch is resumed"}.`;
 }
 

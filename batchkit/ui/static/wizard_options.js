@@ -70,7 +70,7 @@ function hoursFields(view, configure) {
           h("input", { type: "checkbox", checked: options.hours_days.includes(day), onchange: choose(day) }), text))),
         problems.hours_days ? h("span", { id: view.id("days-problem"), class: "bk-error-text" }, problems.hours_days) : null),
       h("div", { key: "clocks", class: "bk-three" }, clock("hours_start", "From"), clock("hours_end", "To")),
-      options.hours_end <= options.hours_start && !problems.hours_end && !problems.hours_start
+      configure.ends_next_day
         ? h("p", { key: "night", class: "bk-muted bk-hint" }, "They end on the next day.") : null,
       fieldOf(view, "hours_zone", "Time Zone", problems.hours_zone, "The clock that counts, by its IANA name.", (props) => zoneInput(view, {
         ...props, value: options.hours_zone, oninput: (event) => typed(view, "hours_zone", () => setOption(view, "hours_zone", event.target.value)),
