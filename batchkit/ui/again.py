@@ -13,9 +13,9 @@ from batchkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from batchkit.batch import Batch
-    from batchkit.core.ports import Store
+    from batchkit.workspace import Workspace
 
-__all__ = ["KINDS", "Kind", "can_run_again", "chosen_kinds", "count_kinds", "kinds_as_json", "run_again"]
+__all__ = ["KINDS", "Kind", "can_run_again", "chosen_kinds", "count_kinds", "has_family", "kinds_as_json", "run_again"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +70,19 @@ def can_run_again(progress: Progress) -> bool:
     return any(_counted(progress, kind) for kind in KINDS if kind.key in _OFFERED)
 
 
-async def count_kinds(store: Store, record: BatchRecord) -> dict[str, int]:
-    """How many rows of each kind there are by now, those that another batch ran again counted by how that went."""
-    family = await store.family(record.id)
-    if len(family) == 1:
+def has_family(workspace: Workspace, record: BatchRecord) -> bool:
+    """Whether it runs rows of another batch again, or another one rows of it: then counting takes its time."""
+    return len(workspace.engine.call(workspace.store.family(record.id))) > 1
+
+
+def count_kinds(workspace: Workspace, record: BatchRecord) -> dict[str, int]:
+    """How many rows of each kind there are by now, those that another batch ran again counted by how that went.
+
+    They are gone through on the thread that calls, not on the one that batches run on.
+    """
+    if not has_family(workspace, record):
         return {kind.key: _counted(record.progress, kind) for kind in KINDS}
-    standings = await store.standings(record.id)
+    standings = workspace.engine.call(workspace.store.standings(record.id))
     mine = {row: newest(each) for row, each in standings.items() if any(one.batch_id == record.id for one in each)}
     return {kind.key: len(_rows(mine, [kind])) for kind in KINDS}
 

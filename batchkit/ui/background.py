@@ -45,12 +45,19 @@ class Task:
 class Background:
     """Runs tasks, each on a thread of its own.
 
-    on_change: something began, went on or ended; called from any thread. on_error: what failed without being expected.
+    on_change: something began, went on or ended; called from any thread. on_error: what failed without being expected,
+    and its kind. on_done: the kind of what went well.
     """
 
-    def __init__(self, on_change: Callable[[], object], on_error: Callable[[BaseException], object]) -> None:
+    def __init__(
+        self,
+        on_change: Callable[[], object],
+        on_error: Callable[[BaseException, str], object],
+        on_done: Callable[[str], object],
+    ) -> None:
         self._on_change = on_change
         self._on_error = on_error
+        self._on_done = on_done
         self._lock = threading.Lock()
         self._tasks: dict[str, Task] = {}
 
@@ -104,14 +111,20 @@ class Background:
     ) -> None:
         try:
             work(task)
+            if task.is_current:
+                self._on_done(kind)
         except Superseded:
             pass
         except BatchkitError as error:
-            if task.is_current:
-                (on_failure or self._on_error)(error)
+            if not task.is_current:
+                return
+            if on_failure is None:
+                self._on_error(error, kind)
+            else:
+                on_failure(error)
         except Exception as error:  # shown in the page: nobody else would see it
             if task.is_current:
-                self._on_error(error)
+                self._on_error(error, kind)
         finally:
             with self._lock:
                 if self._tasks.get(kind) is task:

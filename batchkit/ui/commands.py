@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from batchkit.core.lifecycle import ItemStatus
 from batchkit.core.record import ItemChange
 from batchkit.errors import BatchkitError
 from batchkit.io.result_files import check_suffix
-from batchkit.ui.again import chosen_kinds, count_kinds, kinds_as_json, run_again
+from batchkit.ui.again import chosen_kinds, count_kinds, has_family, kinds_as_json, run_again
 from batchkit.ui.downloads import Downloads
 from batchkit.ui.executions import Selection, Tally, change_items, details_of
 from batchkit.ui.jobs import Jobs, Report
@@ -29,6 +29,9 @@ __all__ = ["Commands", "Note"]
 Details = Mapping[str, Any]
 Buffers = Sequence[memoryview]
 
+#: pages that are told at a time what can be run again
+_MOST_COUNTED = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
@@ -38,6 +41,8 @@ class Note:
     text: str
     #: the batch it leads to; empty: none
     leads_to: str = ""
+    #: what the page called its question; it goes there by itself
+    token: str = ""
 
 
 class Commands:
@@ -58,7 +63,7 @@ class Commands:
         self._on_change, self._look, self._fail = on_change, look, fail
         self._lock = threading.Lock()
         self._notes: dict[str, Note] = {}
-        #: by batch, what of it can be run again, for who asked
+        #: what can be run again, by what the page called its question; the newest
         self._again: dict[str, dict[str, Any]] = {}
         self.jobs = Jobs(on_change)
         self.downloads = Downloads(on_change)
@@ -144,28 +149,36 @@ class Commands:
         batch, token = self._batch(details), str(details.get("token"))
 
         def work(_report: Report) -> None:
-            counts = self._counts_again(batch)
-            with self._lock:
-                self._again[batch.id] = {"token": token, "kinds": kinds_as_json(counts)}
-            self._on_change()
+            found: dict[str, Any] = {"kinds": [], "failure": "The rows could not be counted."}
+            try:
+                counts = count_kinds(self._workspace, batch.record)
+                found = {"kinds": kinds_as_json(counts), "failure": ""}
+            except BatchkitError as error:
+                found["failure"] = str(error)
+            finally:
+                with self._lock:
+                    self._again[token] = found
+                    for oldest in list(self._again)[:-_MOST_COUNTED]:
+                        del self._again[oldest]
+                self._on_change()
 
-        call, store = self._workspace.engine.call, self._workspace.store
-        if len(call(store.family(batch.id))) == 1:
-            work(lambda _done, _total: None)
-        else:
+        if has_family(self._workspace, batch.record):
             self._start(batch, "Counting the rows", work)
+        else:
+            work(lambda _done, _total: None)
 
     def _run_again(self, details: Details, _buffers: Buffers) -> None:
         """Run all rows of the chosen kinds again, if they are as many as was agreed to."""
-        batch = self._batch(details)
+        batch, token = self._batch(details), str(details.get("token") or "")
         kinds = chosen_kinds(details.get("kinds") or ())
         agreed = int(details.get("rows") or 0)
 
         def work(_report: Report) -> None:
-            counts = self._counts_again(batch)
+            counts = count_kinds(self._workspace, batch.record)
             there = sum(counts[kind.key] for kind in kinds)
             if there != agreed:
-                text = f"Nothing was sent: meanwhile there are {there:,} such rows, not {agreed:,}. Look at them again."
+                such = f"{'is' if there == 1 else 'are'} {there:,} such row{'' if there == 1 else 's'}"
+                text = f"Nothing was sent: meanwhile there {such}, not {agreed:,}. Look at them again."
                 self._note(batch.id, Note(kind="warning", text=text))
                 return
             record = run_again(batch, kinds).record
@@ -173,16 +186,23 @@ class Commands:
             text = f"{total:,} row{' is' if total == 1 else 's are'} run again, as {record.name}."
             # First its card, then what leads there.
             self._look()
-            self._note(batch.id, Note(kind="success", text=text, leads_to=record.id))
+            self._note(batch.id, Note(kind="success", text=text, leads_to=record.id, token=token))
 
         self._start(batch, "Making the batch that runs them again", work)
 
-    def _counts_again(self, batch: Batch) -> dict[str, int]:
-        return self._workspace.engine.call(count_kinds(self._workspace.store, batch.record))
-
     def _delete(self, details: Details, _buffers: Buffers) -> None:
         batch = self._batch(details)
-        self._start(batch, "Deleting", lambda _report: batch.delete())
+
+        def work(_report: Report) -> None:
+            batch.delete()
+            with self._lock:
+                # Nothing leads to it any more.
+                self._notes = {
+                    key: replace(note, leads_to="") if note.leads_to == batch.id else note
+                    for key, note in self._notes.items()
+                }
+
+        self._start(batch, "Deleting", work)
 
     # Scheduled executions, and results
 

@@ -26,7 +26,7 @@ __all__ = ["Dashboard", "Listed"]
 
 #: cards shown at first, and how many more each time
 _PAGE = 20
-_SCRIPTS = ("table.js", "download.js", "executions.js", "panels.js", "card.js", "dashboard.js")
+_SCRIPTS = ("fields.js", "table.js", "download.js", "executions.js", "panels.js", "card.js", "dashboard.js")
 
 Details = Mapping[str, Any]
 Buffers = Sequence[memoryview]
@@ -117,10 +117,18 @@ class Dashboard:
 
     def _look(self) -> None:
         """Read the store, and draw if something is different."""
-        before = self._cards, self._overview.stored, self._overview.matching, self._failure
+        before = self._shown
         self._read()
-        if before != (self._cards, self._overview.stored, self._overview.matching, self._failure):
+        if before != self._shown:
             self._changed()
+
+    @property
+    def _shown(self) -> tuple[object, ...]:
+        """What is drawn of the store."""
+        with self._lock:
+            overview, cards, failure = self._overview, self._cards, self._failure
+        counts = overview.stored, overview.matching, overview.archived, overview.others
+        return cards, failure, counts, dict(overview.agents)
 
     def _look_again(self) -> None:
         """Read the store, and draw in any case."""
@@ -163,6 +171,9 @@ class Dashboard:
     def _list(self, details: Details, _buffers: Buffers) -> None:
         chosen = {key: details[key] for key in ("agent", "status", "text", "archived") if key in details}
         with self._lock:
+            if "archived" not in chosen and self._listed.archived is None:
+                # That both are listed was for one batch, which was looked for.
+                chosen["archived"] = False
             self._listed = replace(self._listed, limit=_PAGE, **chosen)
         self._look_again()
 

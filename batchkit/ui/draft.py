@@ -11,7 +11,7 @@ from typing import Any
 from batchkit.core.config import BatchConfig, aware
 from batchkit.core.hours import WorkingHours
 from batchkit.core.profile import AgentProfile, ProfilePool
-from batchkit.core.schedule import Pace, plan
+from batchkit.core.schedule import LAST_YEAR, Pace, plan
 from batchkit.core.slots import Slots
 from batchkit.core.stagger import stagger
 from batchkit.errors import ConfigError
@@ -166,7 +166,11 @@ class Draft:
             return None
         if not self.start_at:
             raise ConfigError("Choose a date and a time, or start now.")
-        return aware(self.start_at, what="The start time")
+        try:
+            return aware(self.start_at)
+        except ConfigError:
+            # A page sends no other times that are none.
+            raise ConfigError(f"This is no time between the years 2 and {LAST_YEAR}.") from None
 
     def _max_concurrent(self) -> int:
         return whole_number(self.max_concurrent, "1 or more")

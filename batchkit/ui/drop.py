@@ -81,6 +81,12 @@ class Uploads:
         names = ("id", "name", "size", "received", "state", "error")
         return {name: getattr(upload, name) for name in names}
 
+    def settle(self) -> None:
+        """Another file is in use: nothing is said any longer of an upload that failed or was cancelled before."""
+        with self._lock:
+            if self._upload is not None and self._upload.state in ("failed", "cancelled"):
+                self._upload = None
+
     def close(self) -> None:
         """Take nothing more, and remove the files."""
         with self._lock:

@@ -27,7 +27,8 @@ Move = Callable[[WizardState, ColumnMapping | None], WizardState]
 class Resuming:
     """Keeps one wizard, and offers others; merge `intents` into the view's.
 
-    take: is given the move to the wizard that was left, its agent and its table. fail: shows an error.
+    take: is given the move to the wizard that was left, its agent and its table. fail: shows an error, until an agent
+    is chosen.
     """
 
     def __init__(
@@ -126,7 +127,6 @@ class Resuming:
                 table,
             )
 
-        self._background.cancel("platform")
         self._background.start("read", f"Reading {left.source.name}", work)
 
     def _agent(self, left: LeftWizard) -> Agent | None:

@@ -47,7 +47,7 @@ class View(anywidget.AnyWidget):
     _esm = traitlets.Unicode().tag(sync=True)
     _css = traitlets.Unicode().tag(sync=True)
     snapshot = traitlets.Dict().tag(sync=True)
-    #: messages for people: id, kind, text
+    #: messages for people: id, kind, text, about
     notices: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
 
     def __init__(
@@ -91,18 +91,25 @@ class View(anywidget.AnyWidget):
         self._redraw()
         return dict(self.snapshot)
 
-    def say(self, text: str, kind: Kind = "info") -> None:
-        """Show a message above the view until its user dismisses it."""
+    def say(self, text: str, kind: Kind = "info", *, about: str = "") -> None:
+        """Show a message above the view until its user dismisses it, or `about` is `settled`."""
         with self._lock:
             self._next_notice += 1
-            notice = {"id": self._next_notice, "kind": kind, "text": text}
+            notice = {"id": self._next_notice, "kind": kind, "text": text, "about": about}
             others = [each for each in self.notices if each["text"] != text]
             self.notices = [*others, notice][-_MOST_NOTICES:]
 
-    def fail(self, error: BaseException) -> None:
-        """Show what went wrong, in words."""
+    def fail(self, error: BaseException, *, about: str = "") -> None:
+        """Show what went wrong, in words. about: what was wanted; an intent's name where it was one."""
         _log(error)
-        self.say(_in_words(error), "error")
+        self.say(_in_words(error), "error", about=about)
+
+    def settled(self, about: str) -> None:
+        """It went well now: what went wrong with it before is not shown any longer."""
+        with self._lock:
+            left = [each for each in self.notices if each["about"] != about]
+            if len(left) < len(self.notices):
+                self.notices = left
 
     def _draw_on(self) -> None:
         """Draw whenever something changed, never sooner after the last time than is good for the page."""
@@ -160,7 +167,7 @@ class View(anywidget.AnyWidget):
         # Copied: the front-end's message may reuse the memory.
         future = self.intend(name, content.get("details") or {}, *map(bytes, buffers))
         quiet, value = bool(content.get("quiet")), bool(content.get("value", True))
-        future.add_done_callback(lambda done: self._answer(asked, done, quiet=quiet, value=value))
+        future.add_done_callback(lambda done: self._answer(name, asked, done, quiet=quiet, value=value))
 
     def _perform(self, name: str, details: Mapping[str, Any], buffers: Sequence[memoryview]) -> Any:
         if name == "dismiss":
@@ -171,9 +178,11 @@ class View(anywidget.AnyWidget):
             # A page that has nothing to draw: the snapshot is not in what a notebook was saved with.
             self.send_state("snapshot")
             return None
-        return self._intents[name](details, buffers)
+        answer = self._intents[name](details, buffers)
+        self.settled(name)
+        return answer
 
-    def _answer(self, asked: object, done: Future[Any], *, quiet: bool, value: bool) -> None:
+    def _answer(self, name: str, asked: object, done: Future[Any], *, quiet: bool, value: bool) -> None:
         """Tell a browser that asked, with the value if it wants it; show what went wrong unless it does that itself."""
         if done.cancelled():
             return
@@ -181,7 +190,7 @@ class View(anywidget.AnyWidget):
         if error is not None and quiet:
             _log(error)
         elif error is not None:
-            self.fail(error)
+            self.fail(error, about=name)
         if asked is None:
             return
         if error is not None:

@@ -69,7 +69,8 @@ def _asked_to_wait(why: Explanation) -> Waiting:
 
 def _in_flight(why: Explanation) -> Waiting:
     most, open_ = why.facts["max_in_flight"], why.facts["in_flight"]
-    return Waiting(before=f"{open_:,} executions are not finished, and {most:,} may be in flight at a time.")
+    unfinished = "execution is" if open_ == 1 else "executions are"
+    return Waiting(before=f"{open_:,} {unfinished} not finished, and {most:,} may be in flight at a time.")
 
 
 def _profile(why: Explanation) -> Waiting:
@@ -80,7 +81,10 @@ def _turn(why: Explanation) -> Waiting:
     ahead = why.facts["ahead"]
     if ahead is None:
         return Waiting(before="Due, after the rows that are due before it.")
-    return Waiting(before=f"Due, after {ahead:,} rows that are sent before it." if ahead else "Due, and the next.")
+    if not ahead:
+        return Waiting(before="Due, and the next.")
+    rows = "1 row that is" if ahead == 1 else f"{ahead:,} rows that are"
+    return Waiting(before=f"Due, after {rows} sent before it.")
 
 
 def _hours(why: Explanation) -> Waiting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Wizard"]
 
 _SCRIPTS = (
+    "fields.js",
     "table.js",
     "drop.js",
     "download.js",
@@ -59,6 +61,8 @@ Buffers = Sequence[memoryview]
 
 #: characters of a file's name in the name suggested for a batch
 _STEM = 80
+#: by kind of task, the intents whose errors are over as well once it went well
+_ALSO_SETTLED = {"read": ("read_path", "go_on")}
 
 
 class Wizard:
@@ -85,19 +89,20 @@ class Wizard:
         self._python = ""
         self._recipe: Callable[[], str] | None = None
         self._drawing = Drawing()
-        self._background = Background(self._changed, self._fail)
+        self._background = Background(self._changed, self._fail, self._settled)
         self._reading = Reading(self._background, lambda: self._held.state.source, self._take_table)
+        fail_until_chosen = partial(self._fail, about="choose_agent")
         self._agents = Agents(
             workspace,
             self._background,
             agent,
             current=lambda: self._held.state.agent,
             take=self._take_agent,
-            fail=self._fail,
+            fail=fail_until_chosen,
         )
         self._uploads = Uploads(self._reading.upload, self._changed)
         self._resuming = Resuming(
-            workspace, self._background, self._take_left, on_change=self._changed, fail=self._fail
+            workspace, self._background, self._take_left, on_change=self._changed, fail=fail_until_chosen
         )
         self._launched = Launched(workspace, self._changed)
         #: an earlier batch of the same file, while it is looked at
@@ -213,10 +218,19 @@ class Wizard:
         """The page is displayed."""
         self._launched.seen()
         self._looked_at.seen()
+        if self._held.state.draft.options.hours:
+            # What follows from them is another as time goes by.
+            self._changed()
 
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: BaseException, about: str = "") -> None:
         if self._view is not None:
-            self._view.fail(error)
+            self._view.fail(error, about=about)
+
+    def _settled(self, kind: str) -> None:
+        """A task of that kind went well."""
+        for about in (kind, *_ALSO_SETTLED.get(kind, ())):
+            if self._view is not None:
+                self._view.settled(about)
 
     # Another agent or table
 
@@ -230,6 +244,7 @@ class Wizard:
         if source is not None and table is not None:
             now = self._workspace.clock.now().astimezone()
             name = f"{Path(source.name).stem[:_STEM]} {now:%Y-%m-%d %H:%M}"
+            self._uploads.settle()
         self._take(lambda state, saved: state.with_table(source, table, saved, name=name), table=table)
 
     def _take(
@@ -250,6 +265,9 @@ class Wizard:
         self, move: Callable[[WizardState, ColumnMapping | None], WizardState], agent: Agent | None, table: Table
     ) -> None:
         self._reading.failure = ""
+        self._uploads.settle()
+        if agent is not None:
+            self._agents.leave()
         self._take(move, agent=agent, table=table)
 
     def _saved(self, agent: Agent | None, table: Table | None) -> ColumnMapping | None:

@@ -118,7 +118,7 @@ def test_a_batch_is_steered_from_the_page(front_end: FrontEnd, tab: Tab, office:
     last.click()
     button(row, "Cancel row 201").click()
     expect(tab.page.get_by_role("dialog")).to_contain_text("cannot be undone")
-    confirm(tab, "Cancel them")
+    confirm(tab, "Cancel it")
     expect(card).to_contain_text("1 scheduled execution cancelled.")
     assert batch.items(after=198)["status"].tolist() == ["cancelled"]
 
@@ -173,7 +173,7 @@ def test_a_double_click_does_nothing_twice(voila: Voila, tab: Tab, office: Offic
     time.sleep(1)
     button(tab, "Change limits of March permits").click()
     form = tab.view.get_by_role("form", name="Limits of March permits")
-    form.get_by_label("Max in flight").fill("3")
+    form.get_by_label("Max In Flight").fill("3")
     expect(button(form, "Change limits")).to_have_attribute("aria-disabled", "false")
     button(form, "Change limits").dblclick()
     expect(tab.view.get_by_role("article")).to_contain_text("The limits were changed.")
@@ -269,7 +269,7 @@ def test_failed_rows_run_again_under_other_limits_and_the_results_merge(voila: V
         voila.open(tab, office.cell, "ws.dashboard()")
         card = tab.view.get_by_role("article", name="March permits", exact=True)
 
-        button(card, "Run failed rows of March permits again").click()
+        button(card, "Run rows of March permits again").click()
         dialog = tab.page.get_by_role("dialog")
         box = dialog.get_by_role("checkbox", name="Failed executions (6)")
         expect(box).to_be_checked()
@@ -298,13 +298,22 @@ def test_failed_rows_run_again_under_other_limits_and_the_results_merge(voila: V
         waiting.get_by_label("Max Concurrent", exact=True).fill("0")
         expect(waiting).to_contain_text("This must be a whole number of executions, 1 or more.")
         waiting.get_by_label("Max Concurrent", exact=True).fill("1")
-        waiting.get_by_label("Max in flight", exact=True).fill("")
+        waiting.get_by_label("Max In Flight", exact=True).fill("")
         expect(waiting).to_contain_text("3 pending rows in 3 groups; the last one starts about")
         tab.picture("limits")
         assert axe_faults(tab) == []
         button(waiting, "Change limits").click()
         expect(waiting).to_contain_text("The limits were changed. Pending rows have new times.")
         assert (held.record.pace.max_concurrent, held.record.flow.max_in_flight) == (1, None)
+        # Enter right after the last key: before it is known what follows.
+        button(waiting, "Change limits of Held").click()
+        interval = waiting.get_by_label("Batch Interval", exact=True)
+        expect(interval).to_have_value("3600")
+        expect(waiting).to_contain_text("As it is now")
+        interval.fill("1800")
+        interval.press("Enter")
+        expect(waiting.get_by_role("form")).to_have_count(0)
+        eventually(lambda: held.record.pace.batch_interval == 1800)
 
         button(card, "Download results of March permits").click()
         card.get_by_label("Format", exact=True).select_option("Parquet")

@@ -340,7 +340,7 @@ def test_rows_with_times_of_their_own_more_options_and_a_page_loaded_anew(
     go(tab, "Configure Batch")
     expect(label(tab, "Max In Flight")).to_have_count(0)
     tab.view.get_by_text("More options").click()
-    more = tab.view.locator(".bk-more")
+    more = tab.view.locator(".bk-options")
     pictured(tab, "options", of=more)
     label(tab, "Max In Flight").fill("many")
     label(tab, "Send in working hours only").check()
@@ -382,7 +382,7 @@ def test_rows_with_times_of_their_own_more_options_and_a_page_loaded_anew(
     choose(tab, "\n".join(timed).encode())
     for step in ("Map Columns", "Preview & Validate", "Configure Batch"):
         go(tab, step)
-    button(tab, "Show batch First").click()
+    button(tab, "Show it: batch First").click()
     expect(tab.view.get_by_role("article", name="First")).to_be_visible()
     pictured(tab, "earlier")
     assert axe_faults(tab) == []

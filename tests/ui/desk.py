@@ -56,7 +56,8 @@ class Desk:
     def note(self, batch: bk.Batch) -> dict[str, str]:
         """What is said of the last command, once that is done."""
         eventually(lambda: not self.snapshot["jobs"])
-        return self.snapshot["notes"][batch.id]
+        note = self.snapshot["notes"][batch.id]
+        return {name: text for name, text in note.items() if name != "token"}
 
     def rows(self, batch: bk.Batch, **request: Any) -> list[dict[str, Any]]:
         chosen = {"table": "executions", "offset": 0, "limit": 100, "filter": {"batch": batch.id}} | request

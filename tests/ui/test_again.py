@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from page_comms import Messages
 
 import batchkit as bk
 from batchkit.core.progress import ExecutionCounts, Progress
+from batchkit.core.rerun import newest
 from batchkit.errors import ConfigError
 from batchkit.ui.again import can_run_again, chosen_kinds, kinds_as_json
 
@@ -30,8 +32,11 @@ def failing(tmp_path: Path, messages: Messages) -> Iterator[Desk]:
 def kinds(desk: Desk, batch: bk.Batch) -> list[dict[str, Any]]:
     """What the page is told that can be run again."""
     desk.do("count_again", batch, token="mine")
-    eventually(lambda: desk.snapshot["again"].get(batch.id, {}).get("token") == "mine" and not desk.snapshot["jobs"])
-    return desk.snapshot["again"][batch.id]["kinds"]
+    eventually(lambda: "mine" in desk.snapshot["again"] and not desk.snapshot["jobs"])
+    found = desk.snapshot["again"]["mine"]
+    assert found["failure"] == ""
+    desk.dashboard._commands._again.clear()
+    return found["kinds"]
 
 
 def test_only_what_went_wrong_is_offered_to_run_again() -> None:
@@ -121,3 +126,60 @@ def test_timed_out_executions_run_again_although_they_may_still_run(tmp_path: Pa
         again = desk.ws.batch(desk.note(batch)["leads_to"])
         eventually(lambda: again.progress.triggered == 2)
         desk.close()
+
+
+def test_rows_are_counted_beside_the_batches_that_run(failing: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = failing.make(3, **AT_ONCE).join("finished")
+    batch.rerun([0]).join("finished")
+    threads = set()
+
+    def noted(standings: Any) -> Any:
+        threads.add(threading.current_thread().name)
+        return newest(standings)
+
+    monkeypatch.setattr("batchkit.ui.again.newest", noted)
+    assert [kind["count"] for kind in kinds(failing, batch)] == [3]
+    assert threads == {"batchkit job"}
+
+
+def test_rows_that_cannot_be_counted_are_not_waited_for(failing: Desk) -> None:
+    batch = failing.make(2, **AT_ONCE).join("finished")
+    again = batch.rerun([0]).join("finished")
+    commands = failing.dashboard._commands
+    begun, gate = threading.Event(), threading.Event()
+
+    def hold(batch: bk.Batch, words: str, work: Any) -> None:
+        def later(report: Any) -> None:
+            begun.set()
+            gate.wait(20)
+            work(report)
+
+        start(batch, words, later)
+
+    start, commands._start = commands._start, hold  # type: ignore[method-assign]
+    failing.do("count_again", batch, token="mine")
+    assert begun.wait(20)
+    again.delete()
+    batch.delete()
+    gate.set()
+    eventually(lambda: "mine" in failing.snapshot["again"])
+    found = failing.snapshot["again"]["mine"]
+    assert (found["kinds"], batch.id in found["failure"]) == ([], True)
+
+
+def test_only_the_newest_counts_are_kept_for_the_page(failing: Desk) -> None:
+    batch = failing.make(1, **AT_ONCE).join("finished")
+    for number in range(20):
+        failing.do("count_again", batch, token=f"question {number}")
+    assert list(failing.snapshot["again"]) == [f"question {number}" for number in range(12, 20)]
+
+
+def test_a_message_leads_to_the_batch_it_tells_of_as_long_as_there_is_one(failing: Desk) -> None:
+    batch = failing.make(2, **AT_ONCE).join("finished")
+    failing.do("run_again", batch, kinds=["failed"], rows=2, token="mine")
+    again = failing.ws.batch(failing.note(batch)["leads_to"])
+    assert failing.snapshot["notes"][batch.id]["token"] == "mine"
+    again.join("finished")
+    failing.do("delete", again)
+    eventually(lambda: failing.snapshot["stored"] == 1)
+    assert failing.note(batch)["leads_to"] == ""

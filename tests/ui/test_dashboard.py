@@ -312,3 +312,26 @@ def test_the_workspace_hands_out_the_view(desk: Desk) -> None:
     view = desk.ws.dashboard()
     assert view.snapshot["store"] == str(desk.store)
     view.close()
+
+
+def test_what_is_archived_elsewhere_is_counted_here(desk: Desk) -> None:
+    shown = desk.make(name="Shown")
+    other = desk.make(name="Other")
+    other.cancel()
+    desk.do("list", text="shown")
+    eventually(lambda: desk.view.snapshot["matching"] == 1)
+    other.archive()
+    desk.dashboard._look()
+    # what is drawn by itself, not because it was asked for
+    eventually(lambda: desk.view.snapshot["archived"] == 1)
+    assert [card["id"] for card in desk.snapshot["cards"]] == [shown.id]
+
+
+def test_a_batch_looked_for_among_all_leaves_the_archived_out_again(desk: Desk) -> None:
+    batch = desk.make()
+    batch.cancel()
+    batch.archive()
+    desk.do("list", text=batch.id, archived=None)
+    assert [card["id"] for card in desk.snapshot["cards"]] == [batch.id]
+    desk.do("list", text="march")
+    assert (desk.snapshot["cards"], desk.snapshot["listed"]["archived"]) == ([], False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from wizard_user import FILER, PERMITS, User, at_the_office, until
 
 import batchkit as bk
+from batchkit.testing import ScriptedTarget
 from batchkit.ui.drafts import MOST, Drafts, drafts_folder
 
 WRONG = PERMITS.replace(b"2026-03-09", b"9 March")
@@ -238,6 +241,44 @@ def test_one_that_was_left_without_an_agent_is_for_the_one_that_is_chosen_now(ws
     assert (shown["agent"]["name"], shown["preview"]["counts"]["valid"]) == (FILER, 5)
 
 
+class Held(ScriptedTarget):
+    """A target that lists its agents when it may, and refuses if it is to."""
+
+    def __init__(self) -> None:
+        super().__init__([bk.Agent(id="a1", name=FILER, inputs=[])])
+        self.may, self.refuses = threading.Event(), False
+
+    async def agents(self) -> list[bk.Agent]:
+        await asyncio.to_thread(self.may.wait, 20)
+        if self.refuses:
+            raise bk.TargetError("The platform does not answer.")
+        return await super().agents()
+
+
+def left_without_agent(ws: bk.Workspace, path: Path) -> None:
+    path.write_bytes(PERMITS)
+    user = User(ws)
+    user.do("read_path", path=str(path))
+    until(lambda: list(drafts_of(ws).rglob("wizard.json")))
+
+
+def test_agents_that_could_not_be_listed_meanwhile_are_told_of_and_asked_for_again(tmp_path: Path) -> None:
+    target = Held()
+    with bk.Workspace(target, store=tmp_path / "runs.sqlite") as ws:
+        left_without_agent(ws, tmp_path / "mine.csv")
+        user = User(ws)
+        user.do("go_on", id=user.sees["left"][0]["id"])
+        until(lambda: user.sees["table"])
+        target.refuses = True
+        target.may.set()
+        shown = user.settled()
+        assert (shown["agents"], shown["failure"]) == (None, "The platform does not answer.")
+        target.refuses = False
+        user.do("try_again")
+        shown = user.settled()
+        assert (shown["agent"]["name"], shown["failure"], shown["table"]["rows"]) == (FILER, "", 5)
+
+
 def test_what_cannot_be_gone_on_with_now_is_offered_again(ws: bk.Workspace, tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_bytes(PERMITS)
@@ -262,6 +303,7 @@ def test_an_agent_that_is_gone_is_told_and_another_can_be_chosen(ws: bk.Workspac
     assert (shown["agent"], shown["step"]) == (None, "upload")
     assert "Old filer is not there any more" in user.view.notices[0]["text"]
     user.choose(FILER)
+    assert user.view.notices == []
     assert user.column("Reference")["name"] == "ref"
 
 

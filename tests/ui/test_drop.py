@@ -129,6 +129,15 @@ def test_a_file_the_browser_cannot_read_has_failed_with_its_words(received: Rece
     assert list(folder.iterdir()) == []
 
 
+def test_nothing_is_said_of_a_failed_upload_once_another_file_is_in_use(received: Received) -> None:
+    upload = received.begin("b.csv", 6)
+    received.uploads.settle()
+    assert received.state == "receiving"
+    received.ask("cancel", upload=upload, error="It was changed meanwhile.")
+    received.uploads.settle()
+    assert received.uploads.snapshot == {}
+
+
 def test_cancelling_what_is_over_changes_nothing(received: Received) -> None:
     received.ask("cancel", upload=None)
     received.send("a.csv", b"abc")

@@ -235,6 +235,25 @@ def test_what_an_intent_raises_is_said_and_answered(show: Callable[..., Shown], 
     assert [each["text"] for each in shown.view.notices] == [text]
 
 
+def test_an_error_is_not_shown_any_longer_once_the_same_went_well(
+    show: Callable[..., Shown], messages: Messages
+) -> None:
+    def double(details: Mapping[str, Any], _buffers: Sequence[memoryview]) -> int:
+        if details["number"] < 0:
+            raise ConfigError("Give a number of 0 or more.")
+        return 2 * details["number"]
+
+    shown = show(double=double, refuse=refuse)
+    receive(shown.view, "double", "q1", details={"number": -1})
+    receive(shown.view, "refuse", "q2")
+    assert messages.answer("q2")
+    shown.view.fail(ConfigError("Something else."))
+    assert len(shown.view.notices) == 3
+    receive(shown.view, "double", "q3", details={"number": 4})
+    assert messages.answer("q3")["value"] == 8
+    assert [each["about"] for each in shown.view.notices] == ["refuse", ""]
+
+
 def test_who_shows_the_error_itself_has_it_only_answered(
     show: Callable[..., Shown], messages: Messages, caplog: pytest.LogCaptureFixture
 ) -> None:

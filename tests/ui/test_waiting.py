@@ -62,6 +62,9 @@ def test_lines_say_what_is_known() -> None:
     assert said(Hold.PAUSE, reason="50 executions failed.") == "The batch paused itself. 50 executions failed."
     assert said(Hold.TRIAL, trial=1) == "The first row is tried before it."
     assert said(Hold.TURN, ahead=0) == "Due, and the next."
+    assert said(Hold.TURN, ahead=1) == "Due, after 1 row that is sent before it."
+    flying = said(Hold.IN_FLIGHT, in_flight=1, max_in_flight=1)
+    assert flying == "1 execution is not finished, and 1 may be in flight at a time."
     assert said(Hold.TURN, ahead=None) == "Due, after the rows that are due before it."
     assert said(Hold.WORKING_HOURS, opens_at=NOON) == "Due, outside the working hours, which begin noon."
     assert waiting_for_person(ExecutionStatus.AWAITING_CONFIRMATION).before.startswith("Awaiting confirmation: ")

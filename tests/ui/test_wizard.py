@@ -201,6 +201,18 @@ def test_a_path_on_the_server_and_the_sample(user: User, tmp_path: Path) -> None
     assert (shown["unreadable"], shown["table"]["rows"]) == ("", 10)
 
 
+def test_what_failed_is_not_told_any_longer_once_another_file_is_there(user: User, tmp_path: Path) -> None:
+    upload = user.do("upload_begin", name="broken.csv", size=5)["upload"]
+    user.do("upload_cancel", upload=upload, error="It was changed meanwhile.")
+    assert user.sees["upload"]["error"]
+    user.view._receive(user.view, {"intent": "read_path", "details": {"path": " "}}, [])
+    until(lambda: user.view.notices)
+    assert "Type the path" in user.view.notices[0]["text"]
+    (tmp_path / "mine.csv").write_bytes(PERMITS)
+    user.do("read_path", path=str(tmp_path / "mine.csv"))
+    assert (user.settled()["upload"], user.view.notices) == ({}, [])
+
+
 def test_a_frame_given_by_the_notebook(ws: bk.Workspace) -> None:
     frame = pd.DataFrame({"client": ["a", "b"], "address": ["x", "y"]}, index=["p", "q"])
     user = User(ws, frame, agent=FILER)
@@ -346,6 +358,7 @@ def test_what_was_changed_after_the_question_is_not_started(user: User) -> None:
         ({"batch_interval": "-1"}, "batch_interval"),
         ({"batch_interval": ""}, "batch_interval"),
         ({"later": True}, "start_at"),
+        ({"later": True, "start_at": "+020260-03-01T09:00:00.000Z"}, "start_at"),
     ],
 )
 def test_a_wrong_configuration_is_told_at_its_field(user: User, typed: dict[str, Any], field: str) -> None:

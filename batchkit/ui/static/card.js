@@ -132,7 +132,9 @@ function noteOf(view, card) {
   // The element stays, so that what comes into it is read aloud.
   return h("div", { key: "note", role: "status" }, note ? h("div", { class: `bk-notice bk-${note.kind}` },
     h("strong", null, `${NOTICE_WORDS[note.kind]}:`), h("span", { class: "bk-notice-text" }, note.text),
-    note.leads_to ? h("button", { class: "bk-link", type: "button", onclick: () => showCard(view, note.leads_to) }, "Show it") : null,
+    note.leads_to ? h("button", {
+      class: "bk-link", type: "button", "aria-label": `Show it: the batch that runs rows of ${card.name} again`, onclick: () => showCard(view, note.leads_to),
+    }, "Show it") : null,
     h("button", {
       class: "bk-icon-button", type: "button", title: "Dismiss", "aria-label": `Dismiss the message on ${card.name}`,
       onclick: () => view.intend("forget", { batch: card.id }),
@@ -163,8 +165,8 @@ function buttonsOf(view, card, open, keeping) {
     press(view, "Download results…", {
       label: `Download results of ${card.name}`, off: busy, "aria-expanded": String(isPanelOpen(view, card, "download")), run: () => togglePanel(view, card, "download"),
     }),
-    keeping && card.commands.includes("rerun") ? press(view, "Run failed rows again…", {
-      label: `Run failed rows of ${card.name} again`, off: busy, run: () => askRerun(view, card),
+    keeping && card.commands.includes("rerun") ? press(view, "Run rows again…", {
+      label: `Run rows of ${card.name} again`, off: busy, run: () => askRerun(view, card),
     }) : null,
     !keeping ? null : card.archived ? button("Bring back", "unarchive") : button("Archive", "archive", { hidden: !card.final }),
     !keeping ? null : button("Delete…", "delete", { danger: true, hidden: !card.final, run: () => askDelete(view, card) }));

@@ -1,9 +1,6 @@
 // The batches of a store, newest first.
 
 const BATCH_FILTER = [["", "All"], ["pending", "Pending"], ["running", "Running"], ["paused", "Paused"], ["completed", "Completed"], ["cancelled", "Cancelled"]];
-/** milliseconds between two signs that the page is displayed */
-const SIGN = 4000;
-
 function dashboard(view) {
   const { snapshot } = view;
   sayDisplayed(view);
@@ -24,18 +21,11 @@ function dashboard(view) {
   ];
 }
 
-/** Let the kernel know that somebody looks; it reads the store only then. */
-function sayDisplayed(view) {
-  if (document.hidden || Date.now() - (view.local.signAt ?? 0) < SIGN) return;
-  view.local.signAt = Date.now();
-  view.intend("seen");
-}
-
 function summaryOf({ stored, matching, archived, others, listed }) {
   const hidden = others ? `${number(others)} of other owners not shown` : "";
   if (!stored) return hidden;
   const shown = counted(matching, listed.archived ? "archived batch" : "batch", listed.archived ? "archived batches" : "batches");
-  const more = listed.archived || !archived ? "" : `${number(archived)} more archived`;
+  const more = listed.archived !== false || !archived ? "" : `${number(archived)} archived not shown`;
   return [shown, more, hidden].filter(Boolean).join(", ");
 }
 
@@ -43,20 +33,19 @@ function filtersOf(view) {
   const { listed, agents, archived } = view.snapshot;
   const field = (key, label, control) => h("div", { key, class: "bk-field" }, h("label", { for: view.id(key) }, label), control);
   const choice = (key, label, options) => field(key, label, h("select", {
-    id: view.id(key), value: listed[key], onchange: (event) => view.intend("list", { [key]: event.target.value }),
+    id: view.id(key), value: listed[key], onchange: (event) => listBatches(view, { [key]: event.target.value }),
   }, options.map(([value, text]) => h("option", { key: value, value }, text))));
   return h("div", { key: "filters", class: "bk-filters", role: "search", "aria-label": "Filter the batches" },
     choice("agent", "Agent", [["", "All"], ...agents]),
     choice("status", "Status", BATCH_FILTER),
     field("text", "Name, file or ID", h("input", {
       id: view.id("text"), type: "search", autocomplete: "off", value: listed.text, oninput: (event) => {
-        const text = event.target.value.trim();
-        clearTimeout(view.local.typing);
-        view.local.typing = setTimeout(() => view.intend("list", { text, archived: Boolean(listed.archived) }), 300);
+        clearTimeout(view.local.typing?.timer);
+        view.local.typing = { text: event.target.value.trim(), timer: setTimeout(() => listBatches(view, {}), 300) };
       },
     })),
     archived || listed.archived ? h("label", { key: "archived", class: "bk-row bk-archived" },
-      h("input", { type: "checkbox", checked: listed.archived, onchange: (event) => view.intend("list", { archived: event.target.checked }) }),
+      h("input", { type: "checkbox", checked: listed.archived, onchange: (event) => listBatches(view, { archived: event.target.checked }) }),
       `Archived (${number(archived)})`) : null);
 }
 
@@ -72,11 +61,11 @@ function nothingOf(view) {
   if (!filtered && !listed.archived && archived) {
     return h("div", { key: "nothing", class: "bk-empty" },
       h("p", null, archived === 1 ? "The only batch is archived." : `All ${number(archived)} batches are archived.`),
-      press(view, "Show the archived ones", { run: () => view.intend("list", { archived: true }) }));
+      press(view, "Show the archived ones", { run: () => listBatches(view, { archived: true }) }));
   }
   return h("div", { key: "nothing", class: "bk-empty" },
     h("p", null, filtered ? "No batch matches the filter." : "No batch is archived."),
-    press(view, filtered ? "Clear the filter" : "Show the others", { run: () => view.intend("list", { agent: "", status: "", text: "", archived: false }) }));
+    press(view, filtered ? "Clear the filter" : "Show the others", { run: () => listBatches(view, { agent: "", status: "", text: "", archived: false }) }));
 }
 
 function render({ model, el }) {

@@ -118,7 +118,7 @@ function executionLink(row) {
 function executionTools(view, card, busy) {
   const { count } = tableSelection(view, TABLE);
   const off = busy || !count;
-  const chosen = () => ({ selection: tableSelection(view, TABLE), what: counted(count, "selected scheduled execution") });
+  const chosen = () => ({ selection: tableSelection(view, TABLE), one: count === 1, what: counted(count, "selected scheduled execution") });
   return h("div", { key: "tools", class: "bk-buttons", role: "group", "aria-label": "With those selected" },
     press(view, "Cancel selected…", { off, danger: true, run: () => askCancelItems(view, card, chosen()) }),
     press(view, "Reschedule selected…", { off, run: () => beginMoving(view, card, chosen()) }),
@@ -127,7 +127,7 @@ function executionTools(view, card, busy) {
 }
 
 function rowActions(view, card, row, busy) {
-  const chosen = { selection: { all: false, keys: [row.key] }, what: `row ${number(row.row)}` };
+  const chosen = { selection: { all: false, keys: [row.key] }, one: true, what: `row ${number(row.row)}` };
   if (row.status === "pending") {
     return [
       { label: "Cancel", danger: true, disabled: busy, run: () => askCancelItems(view, card, chosen) },
@@ -151,35 +151,32 @@ function command(view, card, intent, details) {
   view.ask(intent, { batch: card.id, ...details }).then(done, () => {});
 }
 
-function askCancelItems(view, card, { selection, what }) {
+function askCancelItems(view, card, { selection, what, one }) {
   view.confirm({
-    title: `Cancel ${what}?`, action: "Cancel them", danger: true,
-    text: ["Those that are pending will never be triggered. This cannot be undone.", "What is triggered already goes on."],
+    title: `Cancel ${what}?`, action: one ? "Cancel it" : "Cancel them", danger: true,
+    text: [`${one ? "If it is pending, it" : "Those that are pending"} will never be triggered. This cannot be undone.`, "What is triggered already goes on."],
     go: () => command(view, card, "cancel_items", { selection }),
   });
 }
 
-function askRetry(view, card, { selection, what }) {
+function askRetry(view, card, { selection, what, one }) {
   view.confirm({
-    title: `Send ${what} again?`, action: "Send again", danger: true,
-    text: ["Nobody knows whether these rows ran: the request left, and no answer came.", "If one of them did run, it runs a second time."],
+    title: `Send ${what} again?`, action: one ? "Send it again" : "Send them again", danger: true,
+    text: [`Nobody knows whether ${one ? "it" : "these rows"} ran: the request left, and no answer came.`, `If ${one ? "it" : "one of them"} did run, it runs a second time.`],
     go: () => command(view, card, "settle_items", { selection, choice: "retry" }),
   });
 }
 
-function askSkip(view, card, { selection, what }) {
+function askSkip(view, card, { selection, what, one }) {
   view.confirm({
-    title: `Skip ${what}?`, action: "Skip",
-    text: ["Those in doubt will not be sent again, whether they ran or not. This cannot be undone."],
+    title: `Skip ${what}?`, action: one ? "Skip it" : "Skip them",
+    text: [`${one ? "It will not be sent again, whether it" : "Those in doubt will not be sent again, whether they"} ran or not. This cannot be undone.`],
     go: () => command(view, card, "settle_items", { selection, choice: "skip" }),
   });
 }
 
 function beginMoving(view, card, chosen) {
-  const next = new Date(Date.now() + 3600000);
-  next.setMinutes(0, 0, 0);
-  const local = new Date(next.getTime() - next.getTimezoneOffset() * 60000);
-  view.local.moving = { ...chosen, at: local.toISOString().slice(0, 19) };
+  view.local.moving = { ...chosen, at: localInput(nextHour()) };
   view.redraw();
 }
 
@@ -195,8 +192,9 @@ function movingForm(view, card, busy) {
     event.preventDefault();
     // The second click of a double click: the form is there until the next drawing.
     if (view.local.moving !== moving) return;
-    if (busy || !moving.at || Number.isNaN(new Date(moving.at).getTime())) {
-      moving.error = "Give a date and a time.";
+    const missing = !moving.at || Number.isNaN(new Date(moving.at).getTime());
+    if (busy || missing) {
+      moving.error = missing ? "Give a date and a time." : "Something else is still under way with this batch. Try again once that is done.";
       view.redraw();
       return;
     }

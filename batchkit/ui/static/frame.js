@@ -4,6 +4,8 @@
 const DOUBT = 3000;
 /** milliseconds after which nobody seems to be there */
 const SILENCE = 3000;
+/** milliseconds between two signs that the page is displayed */
+const SIGN = 4000;
 let shown = 0;
 /** What is drawn; the script is loaded once for each model. */
 let drawn = null;
@@ -157,6 +159,13 @@ function show(model, el, content) {
     model.off("msg:custom", receive);
     root.remove();
   };
+}
+
+/** Let the kernel know that somebody looks; it reads the store only then. */
+function sayDisplayed(view) {
+  if (document.hidden || Date.now() - (view.local.signAt ?? 0) < SIGN) return;
+  view.local.signAt = Date.now();
+  view.intend("seen");
 }
 
 /** Enter in a field sends its form. Said outright, for JupyterLab's notebook prevents that a field hears of it. */

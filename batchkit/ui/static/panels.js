@@ -25,80 +25,89 @@ function panelOf(view, card) {
   return isPanelOpen(view, card, "download") ? downloadForm(view, card) : null;
 }
 
-/** A control with its label, what helps and what is wrong, tied together. */
-function panelField(view, key, label, hint, problem, control) {
-  const id = view.id(`panel-${key}`);
-  return h("div", { key, class: "bk-field" },
-    h("label", { for: id }, label),
-    control({ id, "aria-describedby": `${id}-hint${problem ? ` ${id}-problem` : ""}`, "aria-invalid": problem ? "true" : null }),
-    h("span", { id: `${id}-hint`, class: "bk-muted bk-panel-hint" }, hint),
-    problem ? h("span", { id: `${id}-problem`, class: "bk-error-text" }, problem) : null);
-}
-
 // Limits
 
 function beginLimits(view, card) {
-  Object.assign(view.local.panel, { texts: { ...card.limits }, bad: new Set(), outlook: null, asked: 0 });
-  askOutlook(view, card, view.local.panel);
+  Object.assign(view.local.panel, { texts: { ...card.limits }, bad: new Set(), outlook: null });
 }
 
 /** The fields as they are sent; what is no number has no value in the browser, and is not the same as nothing. */
 const limitTexts = ({ texts, bad }) => Object.fromEntries(Object.entries(texts).map(([key, text]) => [key, bad.has(key) ? "?" : text]));
 
-function askOutlook(view, card, panel) {
-  panel.asked += 1;
-  panel.version = card.version;
-  const asked = panel.asked;
+/** Whether what follows is known of what is typed now. */
+const isKnown = (panel) => panel.outlook != null && panel.known === JSON.stringify(limitTexts(panel));
+
+const isWrong = (outlook) => Object.keys(outlook.problems).length > 0 || Boolean(outlook.failure);
+
+/** Have it asked what follows, of the batch as it is now: one question at a time, and none while somebody types. */
+function followLimits(view, card, panel) {
+  const texts = limitTexts(panel);
+  const about = JSON.stringify([texts, card.version]);
+  if (panel.asking || panel.timer || panel.about === about) return;
+  Object.assign(panel, { asking: true, about });
   const arrived = (outlook) => {
-    if (asked !== panel.asked) return;
-    panel.outlook = outlook;
+    Object.assign(panel, { asking: false, outlook, known: JSON.stringify(texts) });
+    if (panel.wanted && isKnown(panel)) changeLimits(view, card, panel);
     view.redraw();
   };
-  view.ask("limits_outlook", { batch: card.id, ...limitTexts(panel) }, [], { quiet: true, seconds: 60 }).then(
+  view.ask("limits_outlook", { batch: card.id, ...texts }, [], { quiet: true, seconds: 60 }).then(
     arrived, (error) => arrived({ problems: {}, failure: error.message }));
+}
+
+/** Change them as was wanted, unless something is wrong or the same: that is told already. */
+function changeLimits(view, card, panel) {
+  panel.wanted = false;
+  // Closed: the second click of a double click, before the next drawing.
+  if (view.local.panel !== panel || isWrong(panel.outlook) || !panel.outlook.changed) return;
+  view.ask("change_limits", { batch: card.id, ...limitTexts(panel) });
+  closePanel(view);
 }
 
 function limitsForm(view, card) {
   const { panel } = view.local;
   const { outlook } = panel;
-  // The batch goes on meanwhile.
-  if (panel.version !== card.version) askOutlook(view, card, panel);
-  const problems = outlook?.problems ?? {};
-  const wrong = !outlook || Object.keys(problems).length > 0 || Boolean(outlook.failure);
-  const field = (key, label, hint, more) => panelField(view, key, label, hint, problems[key], (props) => h("input", {
-    ...props, type: "number", inputmode: "decimal", value: panel.texts[key], ...more,
-    oninput: (event) => {
-      panel.texts[key] = event.target.value;
-      panel.bad[event.target.validity.badInput ? "add" : "delete"](key);
-      clearTimeout(panel.timer);
-      panel.timer = setTimeout(() => askOutlook(view, card, panel), OUTLOOK_PAUSE);
-    },
+  followLimits(view, card, panel);
+  const typed = (key) => (event) => {
+    panel.texts[key] = event.target.value;
+    panel.bad[event.target.validity.badInput ? "add" : "delete"](key);
+    panel.wanted = false;
+    clearTimeout(panel.timer);
+    panel.timer = setTimeout(() => {
+      panel.timer = 0;
+      followLimits(view, card, panel);
+    }, OUTLOOK_PAUSE);
+  };
+  const field = (key, label, hint, more) => fieldOf(view, `panel-${key}`, label, outlook?.problems[key], hint, (props) => h("input", {
+    ...props, type: "number", inputmode: "decimal", value: panel.texts[key], ...more, oninput: typed(key),
   }));
   const go = (event) => {
     event.preventDefault();
-    // Closed: the second click of a double click, before the next drawing.
-    if (view.local.panel !== panel || wrong || !outlook.changed) return;
-    view.ask("change_limits", { batch: card.id, ...limitTexts(panel) });
-    closePanel(view);
+    // Of what was typed just now it is asked first what follows.
+    clearTimeout(panel.timer);
+    panel.timer = 0;
+    panel.wanted = true;
+    if (isKnown(panel)) changeLimits(view, card, panel);
+    else followLimits(view, card, panel);
   };
+  const off = !outlook || (isKnown(panel) && (isWrong(outlook) || !outlook.changed));
   return h("form", { key: "limits", class: "bk-card-panel", "aria-label": `Limits of ${card.name}`, novalidate: true, onsubmit: go },
     h("div", { class: "bk-panel-fields" },
       field("max_concurrent", "Max Concurrent", "executions triggered per batch interval", { min: 1, step: 1, ref: focusFresh(panel) }),
       field("batch_interval", "Batch Interval", "seconds between two groups", { min: 0, step: "any" }),
-      field("max_in_flight", "Max in flight", "unfinished at a time; empty: any number", { min: 1, step: 1 })),
-    h("div", { role: "status" }, outlookLines(outlook, wrong).map((line, index) => h("p", { key: index }, line))),
+      field("max_in_flight", "Max In Flight", "unfinished at a time; empty: any number", { min: 1, step: 1 })),
+    h("div", { role: "status" }, outlookLines(outlook).map((line, index) => h("p", { key: index }, line))),
     h("div", { class: "bk-buttons" },
-      h("button", { class: "bk-button bk-primary", type: "submit", "aria-disabled": wrong || !outlook.changed ? "true" : "false" }, "Change limits"),
+      h("button", { class: "bk-button bk-primary", type: "submit", "aria-disabled": off ? "true" : "false" }, "Change limits"),
       h("button", { class: "bk-button", type: "button", onclick: () => closePanel(view) }, "Back")));
 }
 
 const focusFresh = (panel) => (element) => queueMicrotask(() => panel.fresh && element.focus());
 
 /** What follows from the limits as they are typed. */
-function outlookLines(outlook, wrong) {
+function outlookLines(outlook) {
   if (!outlook) return ["…"];
   if (outlook.failure) return [outlook.failure];
-  if (wrong) return ["Correct what is marked to see what follows."];
+  if (isWrong(outlook)) return ["Correct what is marked to see what follows."];
   const lines = [outlook.changed ? paceLine(outlook) : `As it is now: ${paceLine(outlook)}`];
   if (outlook.moves) lines.push("Pending rows get new times; a time set by hand that lies ahead stays.");
   const { most_in_flight: most, in_flight: open } = outlook;
@@ -106,12 +115,12 @@ function outlookLines(outlook, wrong) {
   return lines;
 }
 
-function paceLine({ left, groups, seconds, at, runs, hours }) {
+function paceLine({ left, groups, seconds, at, runs, hours, most_at_once: most }) {
   if (!left) return "No row is pending.";
   const kept = hours ? ", working hours included" : "";
   if (seconds == null) {
     const outside = hours ? " Nothing is sent outside the working hours." : "";
-    return `${counted(left, "pending row")}, one after the other without an interval; how long it takes is up to the platform.${outside}`;
+    return `${counted(left, "pending row")}, at most ${number(most)} unanswered at a time; how long it takes is up to the platform.${outside}`;
   }
   const begin = `${counted(left, "pending row")} in ${counted(groups, "group")}`;
   if (runs) return `${begin}; the last one starts ${seconds || hours ? `about ${shortTime(at)}${kept}` : "at once"}.`;
@@ -137,10 +146,10 @@ function downloadForm(view, card) {
   };
   return h("form", { key: "download", class: "bk-card-panel", "aria-label": `Results of ${card.name}`, onsubmit: go },
     h("div", { class: "bk-panel-fields" },
-      panelField(view, "format", "Format", "a row for each row of the file, with what became of it", "", (props) => h("select", {
+      fieldOf(view, "panel-format", "Format", "", "a row for each row of the file, with what became of it", (props) => h("select", {
         ...props, value: panel.format, onchange: (event) => choose({ format: event.target.value }), ref: focusFresh(panel),
       }, RESULT_FORMATS.map(([value, label]) => h("option", { key: value, value }, label)))),
-      batches > 1 ? panelField(view, "merged", "Rows", "merged: each row with its newest outcome, wherever it ran last", "", (props) => h("select", {
+      batches > 1 ? fieldOf(view, "panel-merged", "Rows", "", "merged: each row with its newest outcome, wherever it ran last", (props) => h("select", {
         ...props, value: panel.merged ? "merged" : "own", onchange: (event) => choose({ merged: event.target.value === "merged" }),
       }, h("option", { key: "merged", value: "merged" }, `Merged, of all ${number(batches)} batches`), h("option", { key: "own", value: "own" }, "Of this batch only"))) : null),
     h("div", { class: "bk-buttons" },
@@ -156,10 +165,12 @@ function askRerun(view, card) {
   const token = `${view.id("again")}-${Date.now()}`;
   let going = false;
   let known = null;
+  let failure = "";
   const kinds = () => {
     // What is counted for this question, not for one before or in another tab.
-    const counted = view.snapshot.again[card.id];
-    if (counted?.token === token) known = counted.kinds;
+    const found = view.snapshot.again[token];
+    if (found?.failure) failure = found.failure;
+    else if (found) known = found.kinds;
     return known;
   };
   const isOn = (kind) => chosen.get(kind.key) ?? kind.usual;
@@ -169,11 +180,14 @@ function askRerun(view, card) {
     chosen.set(kind.key, event.target.checked);
     view.redraw();
   };
-  view.ask("count_again", { batch: card.id, token });
+  view.ask("count_again", { batch: card.id, token }, [], { quiet: true }).catch((error) => {
+    failure = error.message;
+    view.redraw();
+  });
   view.confirm({
     title: `Run rows of ${card.name} again?`,
     text: () => {
-      if (!kinds()) return ["Counting the rows…"];
+      if (!kinds()) return [failure ? h("p", { key: "failure", class: "bk-error-text", role: "alert" }, failure) : "Counting the rows…"];
       if (!kinds().length) return ["There is nothing to run again: other batches ran all of these rows again already, or still do."];
       const sum = rows();
       return [
@@ -187,8 +201,8 @@ function askRerun(view, card) {
     off: () => going || !rows(),
     go: () => {
       going = true;
-      view.local.awaited = card.id;
-      view.ask("run_again", { batch: card.id, kinds: on().map((kind) => kind.key), rows: rows() });
+      view.local.awaited = token;
+      view.ask("run_again", { batch: card.id, kinds: on().map((kind) => kind.key), rows: rows(), token });
     },
   });
 }
@@ -198,22 +212,30 @@ function kindOf(view, kind, checked, choose) {
   return h("div", { key: kind.key, class: "bk-kind" },
     h("input", { id, type: "checkbox", checked, "aria-describedby": kind.hint ? `${id}-hint` : null, onchange: (event) => choose(kind, event) }),
     h("label", { for: id }, `${kind.label} (${number(kind.count)})`),
-    kind.hint ? h("span", { id: `${id}-hint`, class: "bk-muted bk-panel-hint" }, kind.hint) : null);
+    kind.hint ? h("span", { id: `${id}-hint`, class: "bk-muted bk-hint" }, kind.hint) : null);
 }
 
 // From card to card
 
+/** Have other batches listed; what was typed just now goes along. */
+function listBatches(view, chosen) {
+  const { typing } = view.local;
+  clearTimeout(typing?.timer);
+  view.local.typing = null;
+  view.intend("list", { ...(typing ? { text: typing.text } : {}), ...chosen });
+}
+
 /** Bring the batch of that id into sight; one that the filter hides is looked for. */
 function showCard(view, id) {
   view.local.wanted = id;
-  if (!view.snapshot.cards?.some((card) => card.id === id)) view.intend("list", { agent: "", status: "", text: id, archived: null });
+  if (!view.snapshot.cards?.some((card) => card.id === id)) listBatches(view, { agent: "", status: "", text: id, archived: null });
   view.redraw();
 }
 
 /** Go to the card that is wanted once it is there, such as that of a batch just made. */
 function followCards(view) {
   const { awaited } = view.local;
-  const made = awaited && view.snapshot.notes[awaited]?.leads_to;
+  const made = awaited && Object.values(view.snapshot.notes).find((note) => note.token === awaited)?.leads_to;
   if (made) {
     view.local.awaited = null;
     showCard(view, made);

@@ -1,8 +1,6 @@
 // The wizard: the agent on top, the steps, and the step that is open.
 
 const STEPS = { upload: uploadStep, map: mapStep, preview: previewStep, configure: configureStep };
-/** milliseconds between two signs that the page is displayed */
-const SIGN = 4000;
 
 function wizard(view) {
   const { snapshot } = view;
@@ -11,12 +9,7 @@ function wizard(view) {
     view.local.zoneSaid = true;
     view.intend("seen_from", { zone: userZone() });
   }
-  if (snapshot.batch || snapshot.looked_at) {
-    if (!document.hidden && Date.now() - (view.local.signAt ?? 0) > SIGN) {
-      view.local.signAt = Date.now();
-      view.intend("seen");
-    }
-  }
+  if (snapshot.batch || snapshot.looked_at || snapshot.configure.options.hours) sayDisplayed(view);
   if (snapshot.batch) return [demoBanner(snapshot), ...batchPage(view)];
   return [
     demoBanner(snapshot),
@@ -24,7 +17,8 @@ function wizard(view) {
     stepper(view),
     h("section", { key: `step-${snapshot.step}`, class: "bk-step bk-stack", "aria-labelledby": view.id("step-title") },
       h("h2", { id: view.id("step-title"), tabindex: -1, ref: (title) => arrive(view, title) }, snapshot.steps.find((step) => step.current).label),
-      STEPS[snapshot.step](view)),
+      STEPS[snapshot.step](view),
+      snapshot.not_kept ? h("p", { key: "not-kept", class: "bk-muted bk-hint" }, snapshot.not_kept) : null),
     stepButtons(view),
   ];
 }
@@ -36,6 +30,7 @@ function demoBanner({ demo }) {
 
 function agentChooser(view) {
   const { agents, agent, failure, working, platform } = view.snapshot;
+  const asked = working.platform ?? working.agents;
   return h("div", { key: "agent", class: "bk-agent" },
     h("div", { class: "bk-row bk-bottom" },
       h("div", { class: "bk-field bk-grow" },
@@ -43,7 +38,7 @@ function agentChooser(view) {
         h("select", { id: view.id("agent"), value: agent?.id ?? "", disabled: !agents, onchange: (event) => view.intend("choose_agent", { id: event.target.value }) },
           h("option", { key: "", value: "" }, agents ? (agents.length ? "Choose an agent" : "There is no agent on this platform") : "…"),
           (agents ?? []).map((one) => h("option", { key: one.id, value: one.id }, one.name)))),
-      h("span", { class: "bk-muted bk-platform", role: "status" }, working.platform ? `${working.platform.words}…` : `${agent?.version != null ? `Version ${agent.version} ` : ""}on ${platform}`)),
+      h("span", { class: "bk-muted bk-platform", role: "status" }, asked ? `${asked.words}…` : `${agent?.version != null ? `Version ${agent.version} ` : ""}on ${platform}`)),
     failure ? h("div", { class: "bk-notice bk-error bk-gap", role: "alert" }, h("strong", null, "Error:"), h("span", { class: "bk-notice-text" }, failure),
       h("button", { class: "bk-button", type: "button", onclick: () => view.intend("try_again") }, "Try again")) : null);
 }

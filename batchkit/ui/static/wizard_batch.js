@@ -38,7 +38,7 @@ function trialOf(view, { tried, asks, rest, card, trial, standing }) {
             row.outcome ? ` (${row.outcome})` : ""),
           h("td", { class: "bk-said" }, row.said || "–")))))),
     asks ? h("div", { class: "bk-buttons" },
-      press(view, `Go on with the other ${counted(rest, "row")}`, { key: "go-on", primary: true, off: busy || !card.commands.includes("resume"), run: () => send(view, "resume", card) }),
+      press(view, `Go on with ${others(rest).toLowerCase()}`, { key: "go-on", primary: true, off: busy || !card.commands.includes("resume"), run: () => send(view, "resume", card) }),
       press(view, "Stop here…", { key: "stop", danger: true, off: busy || !card.commands.includes("cancel"), run: () => askCancel(view, card) })) : null);
 }
 

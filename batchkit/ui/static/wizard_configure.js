@@ -23,7 +23,7 @@ function earlierOf(view, { earlier }) {
   const line = (one) => {
     const open = looked?.card.id === one.id;
     return [h("strong", null, one.name), ", ", h("time", { datetime: one.at, title: exactTime(one.at) }, relativeTime(one.at)), `: ${one.status}, ${one.progress}. `,
-      h("button", { class: "bk-link", type: "button", "aria-expanded": String(open), "aria-label": `${open ? "Hide" : "Show"} batch ${one.name}`,
+      h("button", { class: "bk-link", type: "button", "aria-expanded": String(open), "aria-label": `${open ? "Hide" : "Show"} it: batch ${one.name}`,
         onclick: () => view.intend("look_at", { batch: open ? "" : one.id }) }, open ? "Hide it" : "Show it")];
   };
   return [
@@ -37,16 +37,6 @@ function earlierOf(view, { earlier }) {
     looked ? h("ul", { key: "looked-at", class: "bk-cards", "aria-label": "The earlier batch" }, cardOf(view, looked.card, { keeping: false })) : null,
     looked ? downloadState(view) : null,
   ];
-}
-
-/** A control with its label, what helps, and what is wrong, tied together. */
-function fieldOf(view, key, label, problem, hint, control) {
-  const notes = [hint ? view.id(`${key}-hint`) : "", problem ? view.id(`${key}-problem`) : ""].filter(Boolean).join(" ");
-  return h("div", { key, class: "bk-field" },
-    h("label", { for: view.id(key) }, label),
-    control({ id: view.id(key), "aria-describedby": notes || null, "aria-invalid": problem ? "true" : null }),
-    hint ? h("span", { id: view.id(`${key}-hint`), class: "bk-muted bk-hint" }, hint) : null,
-    problem ? h("span", { id: view.id(`${key}-problem`), class: "bk-error-text" }, problem) : null);
 }
 
 function nameField(view, { name, problems }) {
@@ -97,20 +87,6 @@ function numberField(view, configure, key, label, hint, limits) {
   }));
 }
 
-const pad = (value) => String(value).padStart(2, "0");
-
-function localInput(iso) {
-  if (!iso) return "";
-  const time = new Date(iso);
-  return `${time.getFullYear()}-${pad(time.getMonth() + 1)}-${pad(time.getDate())}T${pad(time.getHours())}:${pad(time.getMinutes())}`;
-}
-
-function nextHour() {
-  const time = new Date(Date.now() + 3600000);
-  time.setMinutes(0, 0, 0);
-  return time.toISOString();
-}
-
 // What follows
 
 function outlookOf(view, configure) {
@@ -125,7 +101,7 @@ function outlookOf(view, configure) {
 function outlookWords(configure) {
   const { outlook, rows, later, start_at: startAt, batch_interval: interval, max_concurrent: most, options } = configure;
   const begun = later && new Date(startAt) > Date.now() ? atTime(startAt) : "at once";
-  const start = outlook.waits ? `when the working hours begin, ${atTime(outlook.first_at)}` : begun;
+  const start = opening(outlook) || begun;
   const notes = [
     options.max_in_flight ? `It may take longer: at most ${number(options.max_in_flight)} are unfinished at a time.` : "",
     configure.has_times ? "Rows with a time of their own may start later than that." : "",
@@ -143,6 +119,12 @@ function outlookWords(configure) {
     ...notes,
   ];
 }
+
+/** When it begins, where it waits for the working hours; empty where it does not. */
+const opening = (outlook) => (outlook?.waits && new Date(outlook.first_at) > Date.now() ? `when the working hours begin, ${atTime(outlook.first_at)}` : "");
+
+/** "The other row", "The other 12 rows" */
+const others = (rest) => `The other ${rest === 1 ? "row" : `${number(rest)} rows`}`;
 
 /** "at 14:00:00", "on 2 Mar 2026, 14:00:00" */
 const atTime = (iso) => `${new Date(iso).toDateString() === new Date().toDateString() ? "at" : "on"} ${shortTime(iso)}`;
@@ -202,7 +184,7 @@ function startButtons(view, configure) {
     h("div", { class: "bk-buttons" },
       trial ? press(view, `Try the first ${trial} rows…`, { off, run: () => ask(trial) }) : null,
       press(view, "Start…", { off, primary: true, label: `Start ${configure.name}`, run: () => ask(0) })),
-    trial ? h("p", { class: "bk-muted bk-hint" }, `To try the first ${trial} rows triggers just these, now. The other ${counted(rows - trial, "row")} of the batch wait until you have seen how it went.`) : null);
+    trial ? h("p", { class: "bk-muted bk-hint" }, `To try the first ${trial} rows triggers just these, now. ${others(rows - trial)} of the batch ${rows - trial === 1 ? "waits" : "wait"} until you have seen how it went.`) : null);
 }
 
 function confirmation(view, configure, tried, dropped) {
@@ -212,8 +194,11 @@ function confirmation(view, configure, tried, dropped) {
   const left = dropped ? [`${counted(dropped, "invalid row")} ${dropped === 1 ? "is" : "are"} left out.`] : [];
   const again = configure.earlier.length ? ["This file already ran for this agent; its rows run once more."] : [];
   const { later, outlook, start_at: startAt } = configure;
-  const opening = outlook?.waits ? `when the working hours begin, ${atTime(outlook.first_at)}` : "";
-  if (tried) return [`${counted(tried, "execution")} will be triggered ${opening || "now"}: ${where}.`, `The other ${counted(configure.rows - tried, "row")} wait until you go on.`, ...hours, ...left, ...again];
-  const when = opening || (later && new Date(startAt) > Date.now() ? `from ${exactTime(startAt)} on` : "from now on");
+  const opens = opening(outlook);
+  if (tried) {
+    const rest = configure.rows - tried;
+    return [`${counted(tried, "execution")} will be triggered ${opens || "now"}: ${where}.`, `${others(rest)} ${rest === 1 ? "waits" : "wait"} until you go on.`, ...hours, ...left, ...again];
+  }
+  const when = opens || (later && new Date(startAt) > Date.now() ? `from ${exactTime(startAt)} on` : "from now on");
   return [`${counted(configure.rows, "execution")} will be triggered ${when}: ${where}.`, ...hours, ...left, ...again];
 }

@@ -13,7 +13,7 @@ function moreOptions(view, configure) {
     local.moreOptions = !local.moreOptions;
     view.redraw();
   };
-  return h("details", { key: "more", class: "bk-more", open: local.moreOptions || wrong },
+  return h("details", { key: "more", class: "bk-options", open: local.moreOptions || wrong },
     h("summary", { onclick: toggle }, "More options", count ? h("span", { class: "bk-chip bk-info" }, `${number(count)} set`) : null),
     local.moreOptions || wrong ? h("div", { key: "options", class: "bk-two" },
       h("div", { key: "left", class: "bk-stack" },
@@ -44,11 +44,11 @@ function capacityField(view, { options, problems }) {
 function failureFields(view, configure) {
   return h("fieldset", { key: "failures", class: "bk-fieldset", "aria-describedby": view.id("failures-hint") },
     h("legend", null, "Failure Threshold"),
-    h("p", { id: view.id("failures-hint"), class: "bk-muted bk-hint" }, "The batch pauses itself when so many executions have failed, and goes on once you resume it. Empty: it does not."),
+    h("p", { id: view.id("failures-hint"), class: "bk-muted bk-hint" }, "The batch pauses itself when so many executions have failed since it started or was last resumed, and goes on once you resume it. Empty: it does not."),
     h("div", { class: "bk-three" },
       optionField(view, configure, "failure_count", "Number failed", "", { inputmode: "numeric" }),
       optionField(view, configure, "failure_share", "% failed", "", { inputmode: "decimal" }),
-      optionField(view, configure, "failure_minimum", "% counts after", "executions that have ended", { inputmode: "numeric" })));
+      optionField(view, configure, "failure_minimum", "Ended before % counts", "executions", { inputmode: "numeric" })));
 }
 
 function hoursFields(view, configure) {
@@ -70,8 +70,7 @@ function hoursFields(view, configure) {
           h("input", { type: "checkbox", checked: options.hours_days.includes(day), onchange: choose(day) }), text))),
         problems.hours_days ? h("span", { id: view.id("days-problem"), class: "bk-error-text" }, problems.hours_days) : null),
       h("div", { key: "clocks", class: "bk-three" }, clock("hours_start", "From"), clock("hours_end", "To")),
-      configure.ends_next_day
-        ? h("p", { key: "night", class: "bk-muted bk-hint" }, "They end on the next day.") : null,
+      configure.ends_next_day ? h("p", { key: "night", class: "bk-muted bk-hint" }, "They end on the next day.") : null,
       fieldOf(view, "hours_zone", "Time Zone", problems.hours_zone, "The clock that counts, by its IANA name.", (props) => zoneInput(view, {
         ...props, value: options.hours_zone, oninput: (event) => typed(view, "hours_zone", () => setOption(view, "hours_zone", event.target.value)),
       }))) : null);

@@ -24,7 +24,6 @@ function uploadStep(view) {
       source.kind === "frame" ? null : dialectOf(view, source, table),
       table ? problemsOf(view, table) : null,
       table ? firstRows(view, table) : null) : nothingYet(snapshot),
-    snapshot.not_kept ? h("p", { key: "not-kept", class: "bk-muted bk-hint" }, snapshot.not_kept) : null,
   ];
 }
 
