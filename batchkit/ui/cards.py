@@ -100,6 +100,8 @@ class Card:
     most: int
     #: seconds between two groups
     interval: float
+    #: when rows may be sent; empty: always
+    hours: str
     triggered: int
     total: int
     #: 0 to 100, whole
@@ -159,6 +161,7 @@ def card_of(record: BatchRecord, around: Surroundings) -> Card:
         source=record.source,
         most=record.pace.max_concurrent,
         interval=record.pace.batch_interval,
+        hours=str(record.flow.working_hours or ""),
         triggered=progress.triggered,
         total=progress.total,
         percent=percent,
@@ -254,6 +257,11 @@ def _expected(record: BatchRecord, around: Surroundings, *, alone: bool) -> Expe
         return None
     if record.trial and record.status is BatchStatus.RUNNING:
         return Expected()
+    if record.flow.working_hours is not None:
+        # How many of them it takes is in the rows' own times, unless these have passed.
+        known = record.status in (BatchStatus.PENDING, BatchStatus.RUNNING) and not alone
+        ahead = around.last_due is not None and around.last_due > around.now
+        return Expected(at=around.last_due if known and ahead else None)
     rest = _rest(record, around.now)
     if record.status is BatchStatus.PAUSED or alone:
         return Expected(seconds=None if rest is None else rest.total_seconds())

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from records import NOW, record
 
+from batchkit.core.flow import Flow
+from batchkit.core.hours import WorkingHours
 from batchkit.core.lifecycle import BatchStatus
 from batchkit.core.listing import Relative
 from batchkit.core.progress import ExecutionCounts, Progress
@@ -98,6 +100,17 @@ def test_what_stands_still_ends_so_long_after_it_goes_on() -> None:
     assert card_of(record(BatchStatus.PAUSED), around()).expected == Expected(seconds=360)
     assert card_of(alone(), around(unattended=60)).expected == Expected(seconds=360)
     assert card_of(record(BatchStatus.CANCELLED), around()).expected is None
+
+
+def test_working_hours_are_said_and_never_left_out_of_the_end_that_is_expected() -> None:
+    flow = Flow(working_hours=WorkingHours(days="mon", start="09:00", end="10:00", zone="UTC"))
+    due = around(last_due=NOW + timedelta(days=8))
+    card = card_of(record(flow=flow), due)
+    assert (card.hours, card.expected) == ("Mon 09:00 to 10:00 (UTC)", Expected(at=NOW + timedelta(days=8)))
+    for unknown in (record(BatchStatus.PAUSED, flow=flow), replace(alone(), flow=flow)):
+        assert card_of(unknown, replace(due, unattended=60)).expected == Expected()
+    assert card_of(record(flow=flow), around(last_due=NOW - timedelta(days=1))).expected == Expected()
+    assert card_of(record(), due).hours == ""
 
 
 def test_an_end_beyond_the_calendar_is_not_shown() -> None:

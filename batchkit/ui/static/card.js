@@ -39,7 +39,7 @@ function cardOf(view, card, { keeping = true } = {}) {
           card.archived ? chip("Archived") : null,
           h("span", { class: `bk-chip bk-${card.tone}` }, card.state))),
       h("p", { key: "what", class: "bk-card-what bk-muted" },
-        [card.agent, card.source, paceOf(card), card.target, card.id].filter(Boolean).map((text, index) => h("span", { key: index, class: "bk-cut", title: text }, text))),
+        [card.agent, card.source, paceOf(card), card.hours, card.target, card.id].filter(Boolean).map((text, index) => h("span", { key: index, class: "bk-cut", title: text }, text))),
       progressOf(card),
       countsOf(view, card),
       timesOf(card),
@@ -105,7 +105,7 @@ function expectedOf(card, time) {
   if (at) return time({ label: "Expected end", at });
   let text = "not known yet";
   if (seconds != null) text = seconds < 1 ? "at once when it goes on" : `about ${duration(seconds)} after it goes on`;
-  else if (card.commands.includes("resume")) text = "once it is resumed";
+  else if (card.commands.includes("resume")) text = "not known until it is resumed";
   return h("span", { key: "expected", class: "bk-time" }, `Expected end ${text}`);
 }
 

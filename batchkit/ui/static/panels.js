@@ -193,7 +193,7 @@ function askRerun(view, card) {
       return [
         h("fieldset", { key: "kinds", class: "bk-kinds" }, h("legend", null, "Rows to run again"), kinds().map((kind) => kindOf(view, kind, isOn(kind), choose))),
         h("p", { key: "sum", role: "status" }, sum
-          ? `${counted(sum, "execution")} will be triggered from now on: ${card.agent}, on ${card.target}, ${paceOf(card)}. The other rows are left alone.`
+          ? `${counted(sum, "execution")} will be triggered from now on: ${card.agent}, on ${card.target}, ${paceOf(card)}. The other rows are left alone.${card.hours ? ` Nothing is sent outside the working hours: ${card.hours}.` : ""}`
           : "Choose at least one kind of rows."),
       ];
     },
