@@ -17,6 +17,7 @@ from batchkit.errors import NotFoundError
 from batchkit.io.ownership import count_others, seen
 from batchkit.io.reading import BATCH, batch_of, check_seen, find_batch, profile_of, read_items
 from batchkit.io.schema import IS_PENDING, batches, inputs, items
+from batchkit.io.text_search import any_cell_holds, holds
 
 __all__ = ["read_ahead", "read_input", "read_overview", "read_page", "read_positions"]
 
@@ -64,7 +65,7 @@ def read_overview(
         conditions.append(batches.c.archived.is_(archived))
     if text:
         searched = batches.c.name + "\n" + batches.c.source + "\n" + batches.c.agent_name + "\n" + batches.c.id
-        conditions.append(searched.icontains(text, autoescape=True))
+        conditions.append(holds(connection, searched, text))
     query = select(*BATCH).where(*conditions).order_by(batches.c.created_at.desc(), batches.c.id).limit(limit)
     rows = connection.execute(query).all()
     by_archived = connection.execute(
@@ -110,7 +111,7 @@ def read_page(connection: Connection, batch_id: str, query: ItemQuery) -> tuple[
     # The nearer end is begun from: what is passed over is read, too.
     from_end = matching - query.offset - count
     backward = from_end < query.offset
-    chosen = _positions(batch_id, query, matching, downward=query.descending != backward)
+    chosen = _positions(connection, batch_id, query, matching, downward=query.descending != backward)
     keys = list(connection.scalars(chosen.limit(count).offset(from_end if backward else query.offset)))
     if backward:
         keys.reverse()
@@ -121,7 +122,7 @@ def read_page(connection: Connection, batch_id: str, query: ItemQuery) -> tuple[
 def _matching(connection: Connection, batch: Row[Any], query: ItemQuery) -> int:
     """How many items match: from what the batch counts, unless for a text."""
     if query.text:
-        return connection.scalar(_filtered(select(func.count()).select_from(items), batch.id, query)) or 0
+        return connection.scalar(_filtered(connection, select(func.count()).select_from(items), batch.id, query)) or 0
     if query.execution is None:
         return sum(getattr(batch, f"n_{status}") for status in query.statuses) if query.statuses else int(batch.total)
     if query.statuses and ItemStatus.TRIGGERED not in query.statuses:
@@ -129,8 +130,10 @@ def _matching(connection: Connection, batch: Row[Any], query: ItemQuery) -> int:
     return int(getattr(batch, f"x_{query.execution}"))
 
 
-def _positions(batch_id: str, query: ItemQuery, matching: int, *, downward: bool) -> Select[Any]:
-    chosen = _filtered(select(items.c.position), batch_id, query)
+def _positions(
+    connection: Connection, batch_id: str, query: ItemQuery, matching: int, *, downward: bool
+) -> Select[Any]:
+    chosen = _filtered(connection, select(items.c.position), batch_id, query)
     if query.order == "time" and matching > _FEW and query.statuses != (ItemStatus.PENDING,):
         chosen = chosen.with_hint(items, "INDEXED BY item_by_time", "sqlite")
     columns: dict[str, list[Any]] = {
@@ -142,7 +145,7 @@ def _positions(batch_id: str, query: ItemQuery, matching: int, *, downward: bool
     return chosen.order_by(*(key.desc() for key in keys)) if downward else chosen.order_by(*keys)
 
 
-def _filtered(chosen: Select[Any], batch_id: str, query: ItemQuery) -> Select[Any]:
+def _filtered(connection: Connection, chosen: Select[Any], batch_id: str, query: ItemQuery) -> Select[Any]:
     chosen = chosen.where(items.c.batch_id == batch_id)
     if len(query.statuses) == 1:
         chosen = chosen.where(items.c.status == query.statuses[0])
@@ -151,16 +154,16 @@ def _filtered(chosen: Select[Any], batch_id: str, query: ItemQuery) -> Select[An
     if query.execution is not None:
         # Only what was triggered has an execution.
         chosen = chosen.where(items.c.status == ItemStatus.TRIGGERED, _EXECUTIONS[query.execution])
-    return chosen.where(_holding(batch_id, query.text)) if query.text else chosen
+    return chosen.where(_holding(connection, batch_id, query.text)) if query.text else chosen
 
 
-def _holding(batch_id: str, text: str) -> ColumnElement[bool]:
+def _holding(connection: Connection, batch_id: str, text: str) -> ColumnElement[bool]:
     """Whether an item has that text where its user would look for it."""
-    written = inputs.c.cells.icontains(json.dumps(text, ensure_ascii=False)[1:-1], autoescape=True)
+    written = any_cell_holds(connection, inputs.c.cells, text)
     if text.isdecimal() and len(text) < _ROW_DIGITS:
         written |= inputs.c.row == int(text)
     rows = select(inputs.c.position).where(inputs.c.batch_id == batch_id, written)
-    said = [column.icontains(text, autoescape=True) for column in (items.c.error, items.c.x_error)]
+    said = [holds(connection, column, text) for column in (items.c.error, items.c.x_error)]
     if len(text) >= _ID_CHARACTERS:
         said.append(items.c.execution_id.istartswith(text, autoescape=True))
     return or_(items.c.position.in_(rows), *said)
@@ -169,7 +172,7 @@ def _holding(batch_id: str, text: str) -> ColumnElement[bool]:
 def read_positions(connection: Connection, batch_id: str, query: ItemQuery, after: int) -> list[int]:
     """The positions of the next items after `after` that match, in row order; `query` says how many."""
     check_seen(connection, batch_id)
-    chosen = _filtered(select(items.c.position), batch_id, query).where(items.c.position > after)
+    chosen = _filtered(connection, select(items.c.position), batch_id, query).where(items.c.position > after)
     return list(connection.scalars(chosen.order_by(items.c.position).limit(query.limit)))
 
 
@@ -179,7 +182,7 @@ def read_ahead(connection: Connection, batch_id: str, item: int) -> int:
     mine = select(items.c.execute_at).where(items.c.batch_id == batch_id, items.c.position == item).scalar_subquery()
     query = select(func.count()).where(
         items.c.batch_id == batch_id,
-        items.c.status == ItemStatus.PENDING,
+        IS_PENDING,
         or_(items.c.execute_at < mine, and_(items.c.execute_at == mine, items.c.position < item)),
     )
     return connection.scalar(query) or 0

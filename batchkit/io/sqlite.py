@@ -14,6 +14,7 @@ from sqlalchemy.pool import StaticPool
 from batchkit.errors import StoreError
 from batchkit.io.migrations import is_current, migrate
 from batchkit.io.store_files import MOUNTS, StoreFiles
+from batchkit.io.text_search import add_functions
 from batchkit.io.transaction import is_read, whole
 
 __all__ = ["SqliteFile"]
@@ -201,6 +202,7 @@ def _form(connection: Connection) -> int:
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}").close()
+    add_functions(connection)
 
 
 def _begin(connection: Connection) -> None:

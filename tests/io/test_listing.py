@@ -54,10 +54,10 @@ async def _awaited(work: Awaitable[None]) -> None:
     await work
 
 
-async def make(
-    sql_store: SqlStore, clock: FakeClock, rows: int = 6, *, name: str = "March permits", agent: str = "Permit filer"
+async def begin(
+    sql_store: SqlStore, clock: FakeClock, *, name: str = "March permits", agent: str = "Permit filer"
 ) -> str:
-    batch_id = await sql_store.begin(
+    return await sql_store.begin(
         NewBatch(
             name=name,
             agent_id=agent.lower(),
@@ -69,6 +69,12 @@ async def make(
             source="permits.csv",
         )
     )
+
+
+async def make(
+    sql_store: SqlStore, clock: FakeClock, rows: int = 6, *, name: str = "March permits", agent: str = "Permit filer"
+) -> str:
+    batch_id = await begin(sql_store, clock, name=name, agent=agent)
     new = [
         NewItem(
             row=n + 2,
@@ -220,6 +226,51 @@ def test_items_are_found_by_a_text(run) -> None:
         assert await found("9" * 30) == []
         page, matching = await sql_store.page(batch_id, ItemQuery(text="client 1", offset=2, limit=2))
         assert ([item.item for item in page], matching) == ([11, 12], 6)
+
+    run(scenario)
+
+
+def _spelled(texts: list[str]) -> list[str]:
+    """Parts of the texts, and each in other capitals."""
+    parts = {text[first:last] for text in texts for first in range(len(text)) for last in range(first + 1, first + 5)}
+    return sorted(parts | {part.upper() for part in parts} | {part.lower() for part in parts})
+
+
+def test_a_text_is_looked_for_in_the_cells_and_not_in_how_they_are_kept(run) -> None:
+    rows = [
+        ("ab", "c"),
+        ("one\nnext", 'a "b", c'),
+        (r"C:\new\u00", "nn"),
+        ("\x1f tab\t", "[1, 2]"),
+        ("ÄRGER über Façades", "%_/"),
+        ("\\", "", "漢字"),
+    ]
+
+    async def scenario(sql_store: SqlStore, clock: FakeClock) -> None:
+        batch_id = await begin(sql_store, clock)
+        made = [
+            NewItem(row=n + 1_000_000, line=n + 2, cells=cells, inputs={}, metadata={}) for n, cells in enumerate(rows)
+        ]
+        await sql_store.add(batch_id, made)
+        await sql_store.publish(batch_id, "Ada")
+        looks_like_json = ['","', "b, c", '["', '"]', "x1f", "u001f", "\\n"]
+        for part in [*_spelled([cell for cells in rows for cell in cells]), *looks_like_json]:
+            query = ItemQuery(text=part)
+            items, _ = await sql_store.page(batch_id, query)
+            expected = [n for n, cells in enumerate(rows) if any(part.lower() in cell.lower() for cell in cells)]
+            assert [item.item for item in items] == expected, part
+
+    run(scenario)
+
+
+def test_errors_and_names_are_found_in_other_capitals(run) -> None:
+    async def scenario(sql_store: SqlStore, clock: FakeClock) -> None:
+        batch_id = await make(sql_store, clock, 2, name="Ärger im März")
+        await answer(sql_store, clock, batch_id, Refused(code="invalid", message="Ümlaut 100 %"))
+        assert (await sql_store.page(batch_id, ItemQuery(text="üMLAUT 100 %")))[1] == 1
+        assert (await sql_store.page(batch_id, ItemQuery(text="üMLAUT 1%")))[1] == 0
+        assert (await sql_store.overview(limit=9, text="ÄRGER IM MÄ")).matching == 1
+        assert (await sql_store.overview(limit=9, text="ÄRGER_IM")).matching == 0
 
     run(scenario)
 
