@@ -16,7 +16,7 @@ from batchkit.errors import NotFoundError, StateError
 from batchkit.io.item_updates import update_items
 from batchkit.io.ledger import log, log_items, shift
 from batchkit.io.reading import find_batch, next_tried
-from batchkit.io.schema import items
+from batchkit.io.schema import IS_PENDING, items
 from batchkit.io.staggering import flow_of, stagger_from
 from batchkit.io.transaction import among
 
@@ -73,9 +73,7 @@ def cancel_batch(connection: Connection, batch_id: str, now: datetime, actor: st
     batch = find_batch(connection, batch_id)
     check_batch_move(BatchStatus(batch.status), BatchStatus.CANCELLED)
     changed = connection.execute(
-        update(items)
-        .where(items.c.batch_id == batch_id, items.c.status == ItemStatus.PENDING)
-        .values(status=ItemStatus.CANCELLED)
+        update(items).where(items.c.batch_id == batch_id, IS_PENDING).values(status=ItemStatus.CANCELLED)
     ).rowcount
     shift(
         connection,
@@ -118,7 +116,7 @@ def find_slots(
     earliest = max(at, now, batch.gate_at or now)
     pending = and_(
         items.c.batch_id == batch_id,
-        items.c.status == ItemStatus.PENDING,
+        IS_PENDING,
         items.c.execute_at > earliest - pace.interval,
     )
     query = select(items.c.execute_at, func.count()).where(pending).group_by(items.c.execute_at)

@@ -11,11 +11,10 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, Row, and_, case, func, literal, select, type_coerce, update
 
 from batchkit.core.flow import Flow
-from batchkit.core.lifecycle import ItemStatus
 from batchkit.core.schedule import Pace
 from batchkit.core.slots import Slots
 from batchkit.io.item_updates import update_items
-from batchkit.io.schema import items, microseconds
+from batchkit.io.schema import IS_PENDING, items, microseconds
 
 __all__ = ["due_times", "flow_of", "stagger", "stagger_from"]
 
@@ -53,7 +52,7 @@ def stagger(connection: Connection, batch: Row[Any], pace: Pace, start: datetime
     """
     moving = and_(
         items.c.batch_id == batch.id,
-        items.c.status == ItemStatus.PENDING,
+        IS_PENDING,
         (items.c.by_hand.is_(False)) | (items.c.execute_at <= start),
     )
     hours = flow_of(batch.flow).working_hours

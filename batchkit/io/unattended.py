@@ -11,7 +11,7 @@ from batchkit.core.record import BatchRecord
 from batchkit.core.wake import RESTING, next_wake
 from batchkit.io.ownership import seen
 from batchkit.io.reading import BATCH, batch_of
-from batchkit.io.schema import batches, items
+from batchkit.io.schema import IS_PENDING, batches, items
 from batchkit.io.transaction import server_seconds
 
 __all__ = ["read_unattended"]
@@ -40,9 +40,7 @@ def _nobody_has_it(connection: Connection, boot: tuple[str, float]) -> ColumnEle
 
 def _needs_somebody(late: datetime) -> ColumnElement[bool]:
     waiting = and_(batches.c.status == BatchStatus.PENDING, batches.c.start_at <= late)
-    due = exists().where(
-        items.c.batch_id == batches.c.id, items.c.status == ItemStatus.PENDING, items.c.execute_at <= late
-    )
+    due = exists().where(items.c.batch_id == batches.c.id, IS_PENDING, items.c.execute_at <= late)
     done = batches.c.n_pending + batches.c.n_in_doubt == 0
     running = and_(
         batches.c.status == BatchStatus.RUNNING,
