@@ -147,6 +147,8 @@ class FunctionTarget:
             return Refused(code="400", message=f"{self._agent.name}: {exc}.")
         start: Callable[..., Any] = call_coroutine if self._is_coroutine else call
         with self._lock:
+            if self._closed:
+                return self._not_open()
             calls = self._calls.setdefault(request.batch_id, [])
             created_at = max(datetime.now(UTC), calls[-1].created_at) if calls else datetime.now(UTC)
             try:
@@ -180,11 +182,13 @@ class FunctionTarget:
 
         Threads finish the call they are in, and the interpreter waits for that; coroutines under way are cancelled.
         """
-        self._closed = True
-        for calls in self._calls.values():
-            for each in calls:
-                if each.future is not None:
-                    each.future.cancel()
+        with self._lock:
+            self._closed = True
+            # Calls end in other threads meanwhile, and their futures are gone then.
+            futures = [each.future for calls in self._calls.values() for each in calls]
+        for future in futures:
+            if future is not None:
+                future.cancel()
         if isinstance(self._own_executor, CoroutineExecutor):
             await asyncio.to_thread(self._own_executor.shutdown)
         elif self._own_executor is not None:
@@ -193,7 +197,7 @@ class FunctionTarget:
     def _problem(self, request: TriggerRequest) -> Outcome | None:
         """Why a request cannot be taken; None: it can."""
         if self._closed:
-            return NotSent(message=f"The target of {self._agent.name} is closed; make a new one.")
+            return self._not_open()
         if request.agent_id != self._agent.id:
             return Refused(code="404", message=f"There is no agent {request.agent_id!r} here, only {self._agent.id!r}.")
         if request.version not in (None, self._agent.version):
@@ -203,6 +207,9 @@ class FunctionTarget:
                 code="400", message=f"A function has no profiles, and the row names {request.profile.name!r}."
             )
         return None
+
+    def _not_open(self) -> NotSent:
+        return NotSent(message=f"The target of {self._agent.name} is closed; make a new one.")
 
     def _version_words(self) -> str:
         return "it has none" if self._agent.version is None else f"its version is {self._agent.version}"

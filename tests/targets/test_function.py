@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib
+import itertools
 import multiprocessing
 import os
 import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, Literal
 
 import pytest
@@ -454,6 +455,70 @@ def test_closing_cancels_coroutines_under_way() -> None:
 
     run(scenario())
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("batchkit-function")]
+
+
+class ByHand(Executor):
+    """Calls are under way until they are ended by hand."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], None]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        self.calls.append(lambda: future.set_result(fn(*args, **kwargs)))
+        return future
+
+    def end_all(self) -> None:
+        while self.calls:
+            self.calls.pop()()
+
+
+@pytest.mark.parametrize("line", range(20))
+def test_calls_may_end_at_any_line_of_closing(line: int) -> None:
+    executor = ByHand()
+    passed = itertools.count()
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code is not FunctionTarget.aclose.__code__:
+            return None
+        if event == "line" and next(passed) == line:
+            executor.end_all()
+        return trace
+
+    async def scenario() -> None:
+        target = FunctionTarget(greet, executor=executor)
+        for item in range(2):
+            await target.trigger(request(target, {"client": "Ada"}, item))
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            await target.aclose()
+        finally:
+            sys.settrace(before)
+        executor.end_all()
+        assert [each.status for each in await finished(target)] == [ExecutionStatus.COMPLETED] * 2
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("function", [greet, greet_later])
+def test_no_call_begins_in_a_target_that_is_closed_while_it_takes_a_row(function: Callable[..., Any]) -> None:
+    class Closing(dict[str, Any]):
+        def items(self) -> Any:
+            closing = threading.Thread(target=run, args=(target.aclose(),))
+            closing.start()
+            closing.join()
+            return super().items()
+
+    async def scenario() -> None:
+        outcome = await target.trigger(request(target, Closing(client="Ada")))
+        assert isinstance(outcome, NotSent)
+        assert "closed" in outcome.message
+        assert await all_of(target) == []
+
+    target = FunctionTarget(function)
+    run(scenario())
 
 
 def test_a_coroutine_that_ends_itself_as_cancelled_ends_alone() -> None:
