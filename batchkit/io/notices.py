@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, or_, select, updat
 from batchkit.core.notice import NOTICED, Notice, NoticeKind, notice_kind
 from batchkit.io.ownership import seen, viewer_of
 from batchkit.io.schema import batches, events, notices, sinks
-from batchkit.io.transaction import hold
+from batchkit.io.transaction import among, hold
 
 __all__ = [
     "NEWS_LOCK",
@@ -73,17 +73,21 @@ def claim_notice(connection: Connection, sink: str, now: datetime) -> tuple[str,
 
 
 def give_up(connection: Connection, sink: str, host: str, now: datetime) -> list[tuple[str, str]]:
-    """Drop the sink's notices that are too old, and say so in their batches' logs; returns batch and what was said."""
-    old = (notices.c.sink == sink, notices.c.at < now - _KEPT)
-    rows = connection.execute(
-        select(notices, batches.c.id.label("known")).outerjoin(batches, batches.c.id == notices.c.batch_id).where(*old)
-    ).all()
-    connection.execute(delete(notices).where(*old))
+    """Drop the sink's notices that are too old, and say so in their batches' logs; returns batch and what was said.
+
+    Not those that somebody is delivering.
+    """
+    old = (notices.c.sink == sink, notices.c.at < now - _KEPT, notices.c.due_at <= now)
+    # One statement: what another worker gives up at the same time is not among what comes back.
+    gone = connection.execute(delete(notices).where(*old).returning(*notices.c)).all()
+    rows = sorted(gone, key=lambda row: (row.at, row.id))
+    kept = among(connection, batches.c.id, list({row.batch_id for row in rows}))
+    known = set(connection.scalars(select(batches.c.id).where(kept))) if rows else set()
     told = [(row, _given_up(row, host)) for row in rows]
     lines = [
         {"batch_id": row.batch_id, "at": now, "actor": "batchkit", "kind": "notice_dropped", "message": said}
         for row, said in told
-        if row.known is not None
+        if row.batch_id in known
     ]
     if lines:
         connection.execute(insert(events), lines)
@@ -134,10 +138,16 @@ def read_news(connection: Connection, after: int) -> tuple[list[Notice], int]:
 
 
 def _given_up(row: Row[Any], host: str) -> str:
-    kind = str(row.kind).replace("_", " ")
+    start = f"The notice {str(row.kind).replace('_', ' ')!r} of {row.at:%Y-%m-%d %H:%M} UTC is given up: "
+    if not row.tries:
+        return (
+            f"{start}in {_KEPT.days} days nobody tried to send it to {host}. That is done while a workspace or worker "
+            "runs that has this address for notices."
+        )
+    tries = "its only try" if row.tries == 1 else f"any of {row.tries:,} tries"
     return (
-        f"The notice {kind!r} of {row.at:%Y-%m-%d %H:%M} UTC is given up: in {_KEPT.days} days {host} took it in none "
-        f"of {row.tries:,} tries. See that the address for notices is right and answers."
+        f"{start}{host} did not take it in {tries}, over {_KEPT.days} days. See that the address for notices is right "
+        "and answers."
     )
 
 
