@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, update
 from batchkit.core.lifecycle import ItemStatus
 from batchkit.core.record import Lease
 from batchkit.core.wake import RESTING
-from batchkit.io.clock_changes import offset_of, realigned
+from batchkit.io.clock_changes import note_of_clock, taken_over
 from batchkit.io.ledger import log, shift
 from batchkit.io.ownership import owned
 from batchkit.io.reading import find_batch, is_alive
@@ -81,9 +81,8 @@ def acquire_lease(
         .values(
             runner=owner,
             epoch=lease.epoch,
-            lease_boot=boot_id,
             lease_expires=lease_time(connection, boot) + seconds,
-            clock_offset=offset_of(now, boot),
+            **note_of_clock(connection, now, boot),
         )
     )
     return lease
@@ -111,24 +110,23 @@ def entrust_batch(
     lease: Lease | None,
     now: datetime,
     boot: tuple[str, float],
+    waited: float,
 ) -> bool:
-    """Give the batch to `RESTING` until some seconds after `until`, or to nobody; whether that was done."""
+    """Give the batch to `RESTING` until some seconds after `until`, or to nobody; whether that was done.
+
+    waited: seconds since `now` was read, at the most.
+    """
     batch = find_batch(connection, batch_id)
     mine = lease is not None and is_held(batch, lease)
     others = not mine and batch.runner != RESTING and is_alive(connection, batch, boot)
     if others or batch.revision != revision:
         return False
-    realigned(connection, batch, now, boot)
+    taken_over(connection, batch, now, boot, waited)
     values: dict[str, Any] = {"runner": "", "lease_expires": 0.0}
     if until is not None:
         ahead = max(0.0, (until - now).total_seconds()) + REST_GRACE_SECONDS
         expires = lease_time(connection, boot) + ahead
-        values = {
-            "runner": RESTING,
-            "lease_boot": boot[0],
-            "lease_expires": expires,
-            "clock_offset": offset_of(now, boot),
-        }
+        values = {"runner": RESTING, "lease_expires": expires, **note_of_clock(connection, now, boot)}
     connection.execute(update(batches).where(batches.c.id == batch_id).values(**values))
     return True
 

@@ -97,6 +97,10 @@ def _add_owners(connection: Connection) -> None:
         connection.execute(text("DROP TABLE saved_mapping"))
 
 
+def _add_server_offset(connection: Connection) -> None:
+    _add_column(connection, "server_offset FLOAT")
+
+
 def _add_column(connection: Connection, definition: str, table: Table = batches) -> None:
     """Add a column, unless the first step has just made the table as it is today."""
     present = {column["name"] for column in inspect(connection).get_columns(table.name)}
@@ -115,6 +119,7 @@ _STEPS: tuple[Callable[[Connection], Any], ...] = (
     _add_reruns_and_pools,
     _add_flow,
     _add_owners,
+    _add_server_offset,
 )
 SCHEMA_VERSION = len(_STEPS)
 

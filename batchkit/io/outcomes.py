@@ -25,7 +25,7 @@ __all__ = ["note_executions", "record_outcomes"]
 _TERMINAL = [status for status in ExecutionStatus if status.terminal]
 
 # Built once: it runs for every group of every batch.
-_STATES = select(items.c.position, items.c.status, items.c.attempt, items.c.execute_at).where(
+_STATES = select(items.c.position, items.c.status, items.c.attempt, items.c.execute_at, items.c.settle_at).where(
     items.c.batch_id == bindparam("b_batch"), items.c.position.in_(bindparam("b_positions", expanding=True))
 )
 
@@ -64,7 +64,7 @@ def record_outcomes(connection: Connection, batch: Row[Any], outcomes: Sequence[
             moves[f"x_{execution.standing}"] += 1
         else:
             to = _settled_status(batch, outcome)
-            settled.append(key | _settled_values(connection, batch, outcome, to, row.execute_at))
+            settled.append(key | _settled_values(connection, batch, outcome, to, row.execute_at, row.settle_at))
         if row.status == ItemStatus.IN_DOUBT:
             _log_settled(connection, batch, outcome, to)
         moves[f"n_{row.status}"] -= 1
@@ -164,7 +164,12 @@ def _settled_status(batch: Row[Any], outcome: ItemOutcome) -> ItemStatus:
 
 
 def _settled_values(
-    connection: Connection, batch: Row[Any], outcome: ItemOutcome, to: ItemStatus, due: datetime
+    connection: Connection,
+    batch: Row[Any],
+    outcome: ItemOutcome,
+    to: ItemStatus,
+    due: datetime,
+    settle_at: datetime | None,
 ) -> dict[str, Any]:
     assert not isinstance(outcome.outcome, Triggered)
     message = outcome.outcome.message
@@ -172,7 +177,11 @@ def _settled_values(
         log(connection, batch.id, outcome.at, "batchkit", to, message, outcome.item)
     # A row made ready again is due from now on, not since its first slot.
     due = max(due, outcome.at) if to is ItemStatus.PENDING else due
-    return {"status": to, "error": message, "settle_at": outcome.settle_at, "execute_at": due}
+    until = outcome.settle_at
+    if until is not None and settle_at is not None:
+        # What a former runner says late makes no wait shorter.
+        until = max(until, settle_at)
+    return {"status": to, "error": message, "settle_at": until, "execute_at": due}
 
 
 def _execution_values(execution: Execution) -> dict[str, Any]:

@@ -129,8 +129,10 @@ batches = Table(
     Column("runner", Text, nullable=False),
     Column("lease_boot", Text, nullable=False),
     Column("lease_expires", Float, nullable=False),
-    #: `clock_changes.offset_of` on the machine of `lease_boot`, whenever that is written
+    #: seconds from the boot to the wall clock's 1970 on the machine of `lease_boot`, whenever that is written
     Column("clock_offset", Float),
+    #: seconds from the database server's clock to that machine's wall clock, a little less at most; NULL: there is none
+    Column("server_offset", Float),
     Column("total", Integer, nullable=False),
     Column("left_out", Integer, nullable=False),
     *(Column(f"n_{status}", Integer, nullable=False) for status in ItemStatus),

@@ -40,7 +40,7 @@ from batchkit.io import (
     webhook_events,
 )
 from batchkit.io.address import address_of
-from batchkit.io.clock_changes import realigned
+from batchkit.io.clock_changes import realigned, taken_over
 from batchkit.io.finish import note_finish
 from batchkit.io.kept import remove_kept
 from batchkit.io.ledger import log
@@ -198,7 +198,7 @@ class SqlStore(StoreViews):
             batch = reading.find_batch(connection, batch_id)
             lease = leases.acquire_lease(connection, batch, owner, now, boot, self._lease_seconds)
             if lease is not None:
-                batch = realigned(connection, batch, now, boot)
+                batch = taken_over(connection, batch, now, boot, self._clock.boot()[1] - boot[1])
                 settle_at = None if settle_after is None else now + timedelta(seconds=settle_after)
                 gate = now + timedelta(seconds=batch.batch_interval)
                 leases.doubt_unfinished(connection, batch, settle_at, gate, now)
@@ -215,7 +215,12 @@ class SqlStore(StoreViews):
     ) -> bool:
         """Leave the batch to whoever is woken for it at `until`; see `core.ports.Store.entrust`."""
         now, boot = self._clock.now(), self._clock.boot()
-        return await self._database.write(leases.entrust_batch, batch_id, until, revision, lease, now, boot)
+
+        def work(connection: Connection) -> bool:
+            waited = self._clock.boot()[1] - boot[1]
+            return leases.entrust_batch(connection, batch_id, until, revision, lease, now, boot, waited)
+
+        return await self._database.write(work)
 
     async def tick(
         self,

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping as MappingLike
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
@@ -17,7 +17,7 @@ from batchkit.core.profile import ProfileRef
 from batchkit.core.record import Claim, ItemOutcome, Lease, Tick
 from batchkit.core.request import TriggerRequest
 from batchkit.io.admission import admitted, too_many_failed
-from batchkit.io.clock_changes import change_of_clock, offset_of, realigned
+from batchkit.io.clock_changes import change_of_clock, lead_over_noted, note_of_clock, realigned
 from batchkit.io.finish import is_news, note_finish
 from batchkit.io.leases import is_held, lease_time, needs_renewal
 from batchkit.io.ledger import log
@@ -100,6 +100,8 @@ def visit(
     if clock_was_set:
         before = realigned(connection, before, now, boot)
         outcomes = [_settled_from(outcome, now) for outcome in outcomes]
+    elif not is_held(before, lease) and (lead := lead_over_noted(connection, before, now, boot)) is not None:
+        outcomes = [_by_noted_clock(outcome, lead) for outcome in outcomes]
     moves = record_outcomes(connection, before, outcomes) if outcomes else Counter()
     values: dict[str, Any] = {}
     claims: list[Claim] = []
@@ -144,6 +146,11 @@ def _settled_from(outcome: ItemOutcome, now: datetime) -> ItemOutcome:
     return outcome if wait is None else replace(outcome, settle_at=now + wait)
 
 
+def _by_noted_clock(outcome: ItemOutcome, lead: timedelta) -> ItemOutcome:
+    """The outcome with its wait as another machine's clock has it, to which the batch has gone."""
+    return outcome if outcome.settle_at is None else replace(outcome, settle_at=outcome.settle_at - lead)
+
+
 def _moves_by_itself(connection: Connection, batch: Row[Any], now: datetime) -> bool:
     if batch.status == BatchStatus.PENDING:
         return bool(batch.start_at <= now)
@@ -161,7 +168,7 @@ def _trial_is_over(connection: Connection, batch: Row[Any], moves: Counter[str])
 
 def _renewed(connection: Connection, lease: Lease, now: datetime, boot: tuple[str, float]) -> dict[str, Any]:
     expires = lease_time(connection, boot) + lease.seconds
-    return {"lease_boot": boot[0], "lease_expires": expires, "clock_offset": offset_of(now, boot)}
+    return {"lease_expires": expires, **note_of_clock(connection, now, boot)}
 
 
 def _waiting(batch: Row[Any], reason: str | None) -> dict[str, Any]:

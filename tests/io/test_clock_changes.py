@@ -185,14 +185,22 @@ def test_sleeping_is_not_setting_the_clock(run, sleeps) -> None:
 
 
 class Machine(FakeClock):
-    """The clock of another machine, which was booted so many seconds later than that of the shop."""
+    """The clock of another machine.
 
-    def __init__(self, later: float) -> None:
-        super().__init__(boot_id="of the other machine")
+    later: seconds by which it was booted later than that of the shop. lead: by which it is set ahead.
+    """
+
+    def __init__(self, later: float = HOUR, *, lead: float = 0.0, name: str = "other") -> None:
+        super().__init__(boot_id=f"of the {name} machine")
+        self.jump(lead)
         self._later = later
+        #: done once, right after the clock was read
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def boot(self) -> tuple[str, float]:
         boot_id, seconds = super().boot()
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
         return boot_id, seconds - self._later
 
 
@@ -243,14 +251,15 @@ def test_a_clock_set_before_a_batch_is_entrusted_leaves_the_waits(run, change) -
     run(scenario)
 
 
-def test_nothing_is_known_of_the_clock_across_a_boot(run) -> None:
+def test_what_is_known_of_the_clock_across_a_boot_is_what_a_server_says(run, address) -> None:
     async def scenario(shop: Shop, _lease: Lease) -> None:
         shop.clock.boots = 2
         shop.clock.jump(14)
         shop.clock.sleep(LEASE_SECONDS + 1)
         await shop.acquire("another")
-        assert (await shop.waits())[0] == INTERVAL - timedelta(seconds=30)
-        assert await shop.told() == []
+        alone = isinstance(address, Path)
+        assert (await shop.waits())[0] == INTERVAL - timedelta(seconds=30 if alone else LEASE_SECONDS + 1)
+        assert len(await shop.told()) == (0 if alone else 1)
 
     run(scenario)
 
@@ -265,3 +274,150 @@ def test_resuming_where_nobody_runs_it_keeps_to_the_wait(run, change) -> None:
         assert record.next_due == shop.clock.now() + INTERVAL - timedelta(seconds=20)
 
     run(scenario)
+
+
+# A store that several machines share: each wait is as long as it was, whosoever clock says so.
+
+on_a_server = pytest.mark.parametrize("address", ["PostgreSQL"], indirect=True)
+askew = pytest.mark.parametrize("lead", [30.0, -30.0, HOUR])
+
+
+class Cluster:
+    """The shop, and other machines whose clocks go with it."""
+
+    def __init__(self, shop: Shop, address: Path | str) -> None:
+        self.shop = shop
+        self._address = address
+        self.machines: list[tuple[FakeClock, SqlStore]] = [(shop.clock, shop.store)]
+
+    def machine(self, *, lead: float, name: str) -> tuple[Machine, SqlStore]:
+        clock = Machine(lead=lead, name=name)
+        clock.sleep(self.shop.clock.boot()[1] - FakeClock.boot(clock)[1])
+        store = SqlStore(self._address, clock)
+        self.machines.append((clock, store))
+        return clock, store
+
+    def pass_by(self, seconds: float) -> None:
+        for clock, _ in self.machines:
+            clock.sleep(seconds)
+
+    async def waits(self, clock: FakeClock) -> tuple[float, float]:
+        """As `Shop.waits`, in seconds by that machine's clock."""
+        behind = clock.now() - self.shop.clock.now()
+        gate, settle = await self.shop.waits()
+        return (gate - behind).total_seconds(), (settle - behind).total_seconds()
+
+
+@pytest.fixture
+def cluster(run, address) -> Callable[[Callable[[Cluster, Lease], Awaitable[None]]], None]:
+    def runner(scenario: Callable[[Cluster, Lease], Awaitable[None]]) -> None:
+        async def whole(shop: Shop, lease: Lease) -> None:
+            machines = Cluster(shop, address)
+            try:
+                await scenario(machines, lease)
+            finally:
+                for _, store in machines.machines[1:]:
+                    store.shutdown()
+
+        run(whole)
+
+    return runner
+
+
+async def taken(store: SqlStore, batch_id: str, owner: str = "there") -> Lease:
+    lease = await store.acquire(batch_id, owner, settle_after=QUARANTINE.total_seconds())
+    assert lease is not None
+    return lease
+
+
+@on_a_server
+@askew
+def test_a_machine_with_another_clock_keeps_to_the_waits_it_takes_over(cluster, lead) -> None:
+    async def scenario(cluster: Cluster, lease: Lease) -> None:
+        clock, store = cluster.machine(lead=lead, name="other")
+        shop = cluster.shop
+        cluster.pass_by(4)
+        await shop.store.release(lease)
+        other = await taken(store, shop.batch_id)
+        assert await cluster.waits(clock) == pytest.approx((56, 6), abs=0.001)
+        [said] = await shop.told()
+        assert f"{abs(lead):,.1f} s {'ahead of' if lead > 0 else 'behind'}" in said
+        # It is its clock from now on, for itself and for the next one.
+        cluster.pass_by(1)
+        await store.tick(other)
+        await store.release(other)
+        await taken(shop.store, shop.batch_id, "me")
+        assert await cluster.waits(shop.clock) == pytest.approx((55, 5), abs=0.001)
+        assert len(await shop.told()) == 2
+
+    cluster(scenario)
+
+
+@on_a_server
+@askew
+@pytest.mark.parametrize("rests", [True, False])
+def test_a_machine_with_another_clock_leaves_the_waits_to_a_third(cluster, lead, rests) -> None:
+    async def scenario(cluster: Cluster, _lease: Lease) -> None:
+        shop = cluster.shop
+        finder, found = cluster.machine(lead=lead, name="other")
+        third, store = cluster.machine(lead=-2 * lead, name="third")
+        cluster.pass_by(LEASE_SECONDS + 1)
+        revision = (await found.batch(shop.batch_id)).revision
+        until = finder.now() + INTERVAL if rests else None
+        assert await found.entrust(shop.batch_id, until, revision=revision)
+        cluster.pass_by(4)
+        await taken(store, shop.batch_id)
+        gone = LEASE_SECONDS + 5
+        assert await cluster.waits(third) == pytest.approx((60 - gone, 10 - gone), abs=0.001)
+
+    cluster(scenario)
+
+
+@on_a_server
+@askew
+@pytest.mark.parametrize("rests", [True, False])
+def test_what_a_former_runner_says_late_is_in_quarantine_by_the_clock_that_counts(cluster, lead, rests) -> None:
+    async def scenario(cluster: Cluster, lease: Lease) -> None:
+        shop = cluster.shop
+        clock, store = cluster.machine(lead=lead, name="other")
+        await shop.store.settle_items(shop.batch_id, [0], "retry", "Ada")
+        cluster.pass_by(60)
+        tick = await shop.store.tick(lease, claim=1, until=shop.clock.now())
+        [claim] = tick.claimed
+        assert tick.lease is not None
+        cluster.pass_by(LEASE_SECONDS + 1)
+        if rests:
+            revision = (await store.batch(shop.batch_id)).revision
+            assert await store.entrust(shop.batch_id, clock.now(), revision=revision)
+        else:
+            await taken(store, shop.batch_id)
+        cluster.pass_by(3)
+        now = shop.clock.now()
+        late = ItemOutcome(
+            item=claim.item, attempt=claim.attempt, outcome=Unclear(message="lost"), at=now, settle_at=now + QUARANTINE
+        )
+        assert (await shop.store.tick(tick.lease, outcomes=[late])).lease is None
+        item = (await store.items(shop.batch_id))[claim.item]
+        assert item.settle_at is not None
+        assert (item.settle_at - clock.now()).total_seconds() == pytest.approx(10, abs=0.001)
+
+    cluster(scenario)
+
+
+@on_a_server
+@pytest.mark.parametrize("lead", [30.0, -30.0, 0.0])
+def test_no_wait_gets_shorter_while_the_database_keeps_others_waiting(cluster, lead) -> None:
+    async def scenario(cluster: Cluster, lease: Lease) -> None:
+        shop = cluster.shop
+        clock, store = cluster.machine(lead=lead, name="other")
+        third, others = cluster.machine(lead=-lead, name="third")
+        await shop.store.release(lease)
+        clock.meanwhile = lambda: cluster.pass_by(3)
+        other = await taken(store, shop.batch_id)
+        assert 57 <= (await cluster.waits(clock))[0] <= 60
+        await store.release(other)
+        third.meanwhile = lambda: cluster.pass_by(3)
+        await taken(others, shop.batch_id, "third")
+        assert 54 <= (await cluster.waits(third))[0] <= 60
+
+    cluster(scenario)
