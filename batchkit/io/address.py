@@ -29,14 +29,11 @@ def data_folder() -> Path:
 def address_of(given: str | os.PathLike[str] | URL) -> Address:
     """The store that is meant. Raises ConfigError for the URL of anything but PostgreSQL; it is not shown."""
     if isinstance(given, URL):
-        return given
-    text = os.fspath(given)
-    if "://" not in text:
-        return Path(text).expanduser().absolute()
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        raise ConfigError(f"The store's URL cannot be read. It looks like {_EXAMPLE}.") from None
+        url = given
+    elif "://" in os.fspath(given):
+        url = _parsed(os.fspath(given))
+    else:
+        return Path(given).expanduser().absolute()
     if url.drivername not in _NAMES:
         raise ConfigError(
             f"A store is a SQLite file or a PostgreSQL database, not {url.drivername!r}. "
@@ -65,3 +62,10 @@ def conninfo_of(address: URL) -> str:
 def spelled(address: Address) -> str:
     """The address as another process is given it in its environment, password included. Never to be shown."""
     return str(address) if isinstance(address, Path) else address.render_as_string(hide_password=False)
+
+
+def _parsed(text: str) -> URL:
+    try:
+        return make_url(text)
+    except (ArgumentError, ValueError):
+        raise ConfigError(f"The store's URL cannot be read. It looks like {_EXAMPLE}.") from None
