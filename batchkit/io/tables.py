@@ -131,7 +131,9 @@ def _file_content(path: str) -> tuple[bytes, str]:
             f"There is no file {path!r} (looked in {os.getcwd()}). Check the name and the folder."
         ) from exc
     except PermissionError as exc:
-        raise TableError(f"{path!r} cannot be read: permission denied.") from exc
+        raise TableError(
+            f"{path!r} cannot be read: permission denied. Ask its owner to let you read it, or for a copy."
+        ) from exc
     except (OSError, ValueError) as exc:
         raise TableError(f"{path[:200]!r} cannot be read: {getattr(exc, 'strerror', None) or exc}.") from exc
 

@@ -8,7 +8,6 @@ more CPU. Nothing is ever sent a second time, and no redirect is followed.
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 import ssl
 from base64 import b64encode
@@ -28,7 +27,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from batchkit.core.outcome import NotSent, Unclear
 from batchkit.errors import ConfigError, NotFoundError
-from batchkit.targets.failure import BEFORE_SENDING, why_not_sent, why_unclear
+from batchkit.targets.failure import BEFORE_SENDING, NOT_ALLOWED, why_not_sent, why_unclear
 from batchkit.targets.secret import Secret
 
 __all__ = ["Answer", "Connection", "SecretHeader", "base_url", "is_loopback", "short"]
@@ -234,7 +233,7 @@ class Connection:
         family, kind, protocol, _, address = info
         problem = self._objection(str(address[0])) if self._objection is not None else ""
         if problem:
-            raise OSError(errno.EACCES, problem)
+            raise OSError(NOT_ALLOWED, problem)
         return socket.socket(family=family, type=kind, proto=protocol)
 
 

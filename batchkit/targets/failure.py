@@ -6,13 +6,15 @@ The names of exceptions and what they say of sockets stay out; what nobody has f
 from __future__ import annotations
 
 import errno
+import os
+import re
 import socket
 import ssl
 
 import aiohttp
 import httpx
 
-__all__ = ["BEFORE_SENDING", "why_not_sent", "why_unclear"]
+__all__ = ["BEFORE_SENDING", "NOT_ALLOWED", "why_not_sent", "why_unclear"]
 
 #: What is only ever raised before a byte of the request has left. Subclasses count: an unknown host, a refused or
 #: unreachable address, TLS and certificates, a proxy that cannot be reached or will not open the tunnel.
@@ -22,8 +24,14 @@ BEFORE_SENDING = (
     aiohttp.ClientHttpProxyError,
     aiohttp.InvalidURL,
 )
+#: of the OSError of a connection that batchkit itself does not make: no system says so of one; it brings its reason
+NOT_ALLOWED = errno.ECANCELED
 _NETWORK = "Check the network of this machine, and a VPN or firewall on the way."
 _BROKEN_OFF = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
+#: there is no way to an address; where a host has others, what became of these says more
+_NO_WAY = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
+_CODE = re.compile(r"\[Errno (\d+)\]")
 _PROXY_WANTS_USER = 407
 
 
@@ -81,15 +89,32 @@ def _reason(error: OSError) -> str:
         return f"no secure connection came about ({what}). Check the address, and that https is what is spoken there."
     if isinstance(error, socket.gaierror):
         return "no such host is known. Check how the address is written, the network of this machine, and a VPN."
-    if error.errno == errno.EACCES:
+    if error.errno == NOT_ALLOWED:
         return f"{error.strerror}."
+    if error.errno is None:
+        error = _most_telling(error)
+    if error.errno in _FORBIDDEN:
+        return (
+            "this machine does not let batchkit connect there (permission denied). Ask who runs it to allow that in "
+            "its firewall or security rules."
+        )
     if error.errno == errno.ECONNREFUSED:
         return "it refused the connection; nothing listens there. Check the address, and that the server runs."
     if error.errno in _BROKEN_OFF:
         return "the connection was closed at once. Check the address, and a proxy or firewall on the way."
     if isinstance(error, TimeoutError):
         return f"nobody answered at the address (timed out). {_NETWORK}"
-    return f"{error.strerror or error}. {_NETWORK}"
+    # asyncio says which call failed instead of why.
+    return f"{os.strerror(error.errno) if error.errno else error}. {_NETWORK}"
+
+
+def _most_telling(error: OSError) -> OSError:
+    """One of the errors of a host's several addresses, where `error` only lists them."""
+    codes = [int(code) for code in _CODE.findall(str(error))]
+    if not codes or NOT_ALLOWED in codes:
+        return error
+    code = next((code for code in codes if code not in _NO_WAY), codes[0])
+    return OSError(code, os.strerror(code))
 
 
 def _certificate(error: Exception) -> str:

@@ -533,7 +533,7 @@ class TestSource:
         path = folder_of_anybody / "secret.csv"
         path.write_bytes(self.CONTENT)
         path.chmod(0)
-        with pytest.raises(TableError, match="permission denied"):
+        with pytest.raises(TableError, match=r"permission denied\. Ask its owner"):
             read_csv(path)
 
     @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from aiohttp.client_reqrep import ConnectionKey
 
 from batchkit.errors import UnreachableError
 from batchkit.targets.asteroid import AsteroidTarget
-from batchkit.targets.failure import why_not_sent, why_unclear
+from batchkit.targets.failure import NOT_ALLOWED, why_not_sent, why_unclear
 
 URL = httpx.URL("https://platform.example:8443/agents")
 #: what somebody who fills in a form has no use for
@@ -41,13 +41,21 @@ def failed(error: OSError) -> aiohttp.ClientConnectorError:
         (OSError(errno.ENETUNREACH, "Network is unreachable"), "Network is unreachable. Check the network"),
         (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "the connection was closed at once"),
         (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"), "no secure connection"),
-        (OSError(errno.EACCES, "10.0.0.1 is a private address: pass it"), "10.0.0.1 is a private address: pass it."),
+        (OSError(NOT_ALLOWED, "10.0.0.1 is a private address: pass it"), "10.0.0.1 is a private address: pass it."),
+        (PermissionError(errno.EACCES, "Connect call failed ('10.0.0.1', 443)"), "permission denied). Ask who runs it"),
+        (PermissionError(errno.EPERM, "Connect call failed ('10.0.0.1', 443)"), "permission denied). Ask who runs it"),
+        (OSError(errno.EHOSTUNREACH, "Connect call failed ('10.0.0.1', 443)"), "No route to host. Check the network"),
+        (
+            OSError("Multiple exceptions: [Errno 101] Connect call failed ('::1', 1), [Errno 111] Connect call failed"),
+            "it refused the connection; nothing listens",
+        ),
     ],
 )
 def test_each_reason_is_told_in_words(error: OSError, words: str) -> None:
     said = why_not_sent(failed(error), URL, None, 10)
     assert said.startswith("platform.example:8443 could not be reached: ")
     assert words in said
+    assert "Connect call" not in said
 
 
 def test_what_was_not_foreseen_is_told_as_it_is() -> None:
