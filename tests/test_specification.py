@@ -81,12 +81,15 @@ def make(ws: bk.Workspace) -> Callable[..., bk.Batch]:
     return maker
 
 
-def seconds_until(met: Callable[[], bool], limit: float = 15.0) -> float:
-    started = time.monotonic()
+#: seconds a busy machine may take beyond its time for what happens at once on a quiet one
+BUSY = 10.0
+
+
+def eventually(met: Callable[[], bool]) -> None:
+    ended = time.monotonic() + 60.0
     while not met():
-        assert time.monotonic() - started < limit, "it did not happen"
+        assert time.monotonic() < ended, "it did not happen"
         time.sleep(0.01)
-    return time.monotonic() - started
 
 
 # How It Works
@@ -104,7 +107,7 @@ def test_one_scheduled_execution_per_row_staggered_and_triggered_at_its_time(mak
     arrived = {request.metadata["batchkit_item"]: request.at for request in demo.requests}
     for item, due in zip(items["item"], items["execute_at"], strict=True):
         late = (arrived[str(item)] - due).total_seconds()
-        assert -0.001 <= late < 0.5
+        assert -0.001 <= late < BUSY
 
 
 # Upload CSV
@@ -272,9 +275,9 @@ def test_every_parameter_is_used(make, demo, ws) -> None:
 
 def test_a_start_time_now_or_past_runs_at_once(make) -> None:
     """ "If the start time is in the past or now, the batch begins immediately with a running status." """
-    batch = make(3, start_at=datetime.now(UTC) - HOUR, max_concurrent=1, batch_interval=30)
+    batch = make(3, start_at=datetime.now(UTC) - HOUR, max_concurrent=1, batch_interval=3600)
     assert batch.status == "running"
-    seconds_until(lambda: batch.progress.triggered == 1, limit=3)
+    eventually(lambda: batch.progress.triggered == 1)
     batch.cancel()
 
 
@@ -283,8 +286,7 @@ def test_a_future_start_time_is_pending_and_starts_by_itself(make, demo) -> None
     the specified time." """
     start = datetime.now(UTC) + timedelta(seconds=1.5)
     batch = make(2, start_at=start)
-    assert batch.status == "pending"
-    assert demo.requests.count == 0
+    assert batch.status == "pending" or datetime.now(UTC) >= start
     batch.join()
     assert min(request.at for request in demo.requests) >= start
     assert batch.status == "completed"
@@ -296,14 +298,15 @@ def test_a_future_start_time_is_pending_and_starts_by_itself(make, demo) -> None
 def test_max_concurrent_executions_are_triggered_every_batch_interval(make, demo) -> None:
     """ "Number of executions to trigger per batch interval. Seconds to wait between each group of concurrent
     executions. ... 5 executions are triggered every 60 seconds until all rows have been processed." """
-    interval = 3
+    interval = 1
     batch = make(12, max_concurrent=5, batch_interval=interval)
     start = batch.record.start_at
     times = [pd.Timestamp(start + timedelta(seconds=n // 5 * interval)) for n in range(12)]
     assert batch.items()["execute_at"].tolist() == times
     batch.join()
-    groups = Counter(round((request.at - start).total_seconds() / interval) for request in demo.requests)
-    assert groups == {0: 5, 1: 5, 2: 2}
+    arrived = sorted(request.at for request in demo.requests)
+    late = [(at - due).total_seconds() for at, due in zip(arrived, times, strict=True)]
+    assert all(-0.001 <= seconds < BUSY for seconds in late), late
 
 
 # Batch Lifecycle
@@ -313,7 +316,7 @@ def test_the_life_of_a_batch(make) -> None:
     """ "Running: actively triggering scheduled executions according to the batch interval. Paused: user paused the
     batch. No new executions are triggered until resumed. Completed: all scheduled executions in the batch have been
     triggered." """
-    batch = make(4, max_concurrent=2, batch_interval=0.5)
+    batch = make(4, max_concurrent=2, batch_interval=3600)
     assert batch.status == "running"
     batch.pause()
     assert batch.status == "paused"
@@ -321,6 +324,7 @@ def test_the_life_of_a_batch(make) -> None:
         batch.pause()
     batch.resume()
     assert batch.status == "running"
+    batch.update(batch_interval=0)
     batch.join()
     assert batch.status == "completed"
     assert batch.items()["status"].tolist() == ["triggered"] * 4
@@ -361,42 +365,50 @@ def test_the_list_of_batches(make, ws) -> None:
 def test_pause_stops_new_executions_and_leaves_the_triggered_ones(make, demo) -> None:
     """ "Pausing a batch stops new executions from being triggered. Executions that have already been triggered continue
     running." """
-    batch = make(9, max_concurrent=3, batch_interval=0.4)
-    seconds_until(lambda: batch.progress.triggered >= 3)
+    batch = make(600, max_concurrent=1, batch_interval=0.1)
+    eventually(lambda: batch.progress.triggered >= 3)
     batch.pause()
+    eventually(lambda: batch.progress.triggering == 0)
     sent = demo.requests.count
-    time.sleep(1.2)
-    assert demo.requests.count == sent
-    assert {execution["status"] for execution in demo.executions()} == {"completed"}
+    time.sleep(0.8)
+    assert demo.requests.count == sent < 600
+    eventually(lambda: {execution["status"] for execution in demo.executions()} == {"completed"})
 
 
 def test_resume_recalculates_the_schedule_from_now(make) -> None:
     """ "Resuming a paused batch recalculates the execution schedule from the current time and continues triggering
     remaining pending executions." """
-    batch = make(6, max_concurrent=2, batch_interval=0.5)
-    seconds_until(lambda: batch.progress.triggered >= 2)
+    interval = 0.4
+    batch = make(100, max_concurrent=1, batch_interval=interval)
+    eventually(lambda: batch.progress.triggered >= 2)
     batch.pause()
+    eventually(lambda: batch.progress.triggering == 0)
     done = batch.progress.triggered
-    time.sleep(1)
+    # By the former schedule another one would be due.
+    time.sleep(2 * interval)
     before = datetime.now(UTC)
     batch.resume()
-    pending = batch.items().iloc[done:]
-    assert pending["execute_at"].min() >= before - timedelta(seconds=0.01)
-    assert pending["execute_at"].max() - pending["execute_at"].min() <= timedelta(seconds=0.51)
+    times = batch.items()["execute_at"].iloc[done:]
+    first, took = (times.min() - before).total_seconds(), (times.max() - times.min()).total_seconds()
+    assert -0.01 <= first < BUSY
+    assert -0.01 <= took - (99 - done) * interval < BUSY
+    batch.update(batch_interval=0)
     batch.join()
-    assert batch.progress.triggered == 6
+    assert batch.progress.triggered == 100
 
 
 def test_cancel_is_for_good(make, demo) -> None:
     """ "Cancelling a batch permanently stops it. Pending scheduled executions are cancelled and will not be triggered.
     Executions already in progress are not affected. Cancelling a batch is irreversible." """
-    batch = make(6, max_concurrent=2, batch_interval=0.5)
-    seconds_until(lambda: batch.progress.triggered == 2)
+    batch = make(600, max_concurrent=1, batch_interval=0.1)
+    eventually(lambda: batch.progress.triggered >= 2)
     batch.cancel()
-    time.sleep(1)
-    assert demo.requests.count == 2
-    assert Counter(batch.items()["status"]) == {"triggered": 2, "cancelled": 4}
-    assert {execution["status"] for execution in demo.executions()} == {"completed"}
+    eventually(lambda: batch.progress.triggering == 0)
+    sent = demo.requests.count
+    time.sleep(0.8)
+    assert demo.requests.count == sent < 600
+    assert Counter(batch.items()["status"]) == {"triggered": sent, "cancelled": 600 - sent}
+    eventually(lambda: {execution["status"] for execution in demo.executions()} == {"completed"})
     with pytest.raises(bk.StateError, match="cancelled"):
         batch.resume()
     with pytest.raises(bk.BatchCancelled):
@@ -407,7 +419,7 @@ def test_single_scheduled_executions_are_seen_cancelled_and_rescheduled(make) ->
     """ "See the status of each scheduled execution. View when each execution is scheduled to run. Cancel or reschedule
     individual executions." """
     batch = make(6, max_concurrent=2, batch_interval=600)
-    seconds_until(lambda: batch.progress.triggered == 2)
+    eventually(lambda: batch.progress.triggered == 2)
     later = datetime.now(UTC) + 2 * HOUR
     assert batch.cancel_items(2).done == (2,)
     assert batch.reschedule_items([3], later).done == (3,)
@@ -425,7 +437,7 @@ def test_the_metrics_of_a_batch(make) -> None:
     """ "Total, Pending, Triggered, Cancelled. The progress bar on each batch card shows triggered / total as a
     percentage." """
     batch = make(8, max_concurrent=2, batch_interval=600)
-    seconds_until(lambda: batch.progress.triggered == 2)
+    eventually(lambda: batch.progress.triggered == 2)
     batch.cancel_items([5, 6])
     progress = batch.progress
     assert (progress.total, progress.pending, progress.triggered, progress.cancelled) == (8, 4, 2, 2)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -80,24 +81,25 @@ def test_a_trial_of_all_rows_is_none(ws: bk.Workspace) -> None:
 
 
 def test_pausing_within_a_trial_does_not_let_the_rest_go(tmp_path: Path) -> None:
-    target = ScriptedTarget(answer=_wait_at(1))
+    target = ScriptedTarget()
     with bk.Workspace(target, store=tmp_path / "runs.sqlite") as ws:
-        batch = ws.create_batch(checked(ws), bk.BatchConfig(name="b", trial=3, batch_interval=0, max_concurrent=1))
+        batch = ws.create_batch(checked(ws), bk.BatchConfig(name="b", trial=3, batch_interval=600, max_concurrent=1))
         while batch.progress.triggered < 1:
-            pass
+            time.sleep(0.01)
         batch.pause()
         batch.resume()
+        batch.update(batch_interval=0)
         with pytest.raises(bk.BatchPaused, match="were tried"):
             batch.join()
     assert sorted({item for _, item in target.triggered}) == [0, 1, 2]
 
 
 def test_cancelling_what_is_tried_ends_the_trial(tmp_path: Path) -> None:
-    target = ScriptedTarget(answer=_wait_at(0, seconds=60))
+    target = ScriptedTarget(answer=_wait_at_first)
     with bk.Workspace(target, store=tmp_path / "runs.sqlite") as ws:
         batch = ws.create_batch(checked(ws), bk.BatchConfig(name="b", trial=2, batch_interval=0, max_concurrent=1))
         while not target.received or batch.progress.triggering:
-            pass
+            time.sleep(0.01)
         assert batch.cancel_items([0, 1]).done == (0, 1)
         with pytest.raises(bk.BatchPaused, match="were tried"):
             batch.join()
@@ -123,6 +125,5 @@ def test_a_trial_is_a_number_of_rows(trial: object) -> None:
         bk.BatchConfig(name="b", trial=trial)  # type: ignore[arg-type]
 
 
-def _wait_at(number: int, seconds: float = 0.5) -> Callable[[TriggerRequest, int], Outcome | None]:
-    """Ask to wait once, at the request of that number."""
-    return lambda request, count: Wait(retry_after=seconds, message="Too many.") if count == number else None
+def _wait_at_first(request: TriggerRequest, number: int) -> Outcome | None:
+    return None if number else Wait(retry_after=60, message="Too many.")

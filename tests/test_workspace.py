@@ -64,9 +64,10 @@ def test_interrupting_the_wait_does_not_stop_the_batch(ws: bk.Workspace) -> None
 
 def test_a_cell_that_blocks_the_kernel_does_not_stop_the_schedule(ws: bk.Workspace) -> None:
     batch = ws.create_batch(checked(ws, 6), bk.BatchConfig(name="b", max_concurrent=2, batch_interval=0.3))
-    end = time.monotonic() + 1.5
-    while time.monotonic() < end:
-        pass
+    end = time.monotonic() + 60
+    while len(ws.target.triggered) < 6:
+        assert time.monotonic() < end
+    batch.join()
     assert batch.progress.triggered == 6
 
 
@@ -88,7 +89,7 @@ def test_a_closed_workspace_says_so(ws: bk.Workspace) -> None:
 def test_leaving_the_workspace_gives_the_batch_up_and_another_continues_it(tmp_path: Path) -> None:
     target = ScriptedTarget()
     with bk.Workspace(target, store=tmp_path / "s.sqlite") as ws:
-        batch = ws.create_batch(checked(ws, 4), bk.BatchConfig(name="b", max_concurrent=2, batch_interval=1))
+        batch = ws.create_batch(checked(ws, 4), bk.BatchConfig(name="b", max_concurrent=2, batch_interval=600))
         while batch.progress.triggered < 2:
             time.sleep(0.01)
     with bk.Workspace(target, store=tmp_path / "s.sqlite") as again:
@@ -98,6 +99,7 @@ def test_leaving_the_workspace_gives_the_batch_up_and_another_continues_it(tmp_p
         with pytest.raises(bk.BatchInterrupted, match="take_over"):
             batch.join()
         batch.take_over()
+        batch.update(batch_interval=0)
         batch.join()
         assert not batch.interrupted
     assert sorted(item for _, item in target.triggered) == [0, 1, 2, 3]
@@ -240,11 +242,11 @@ def test_only_half_a_configuration_is_refused(monkeypatch: pytest.MonkeyPatch) -
         bk.Workspace()
 
 
-def test_a_pause_from_another_process_holds_within_a_second(tmp_path: Path) -> None:
+def test_a_pause_from_another_process_holds(tmp_path: Path) -> None:
     target = ScriptedTarget()
     store = tmp_path / "s.sqlite"
     with bk.Workspace(target, store=store) as ws:
-        batch = ws.create_batch(checked(ws, 200), bk.BatchConfig(name="b", max_concurrent=1, batch_interval=0.1))
+        batch = ws.create_batch(checked(ws, 1000), bk.BatchConfig(name="b", max_concurrent=1, batch_interval=0.1))
         code = f"""
             import batchkit as bk
             from batchkit.testing import ScriptedTarget
@@ -252,11 +254,13 @@ def test_a_pause_from_another_process_holds_within_a_second(tmp_path: Path) -> N
                 ws.batches()[0].pause()
         """
         subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
-        time.sleep(1)
-        sent = len(target.received)
-        assert sent < 200
-        time.sleep(0.5)
-        assert len(target.received) == sent
+        # It looks around every second; a busy machine may take longer for it.
+        began, sent = time.monotonic(), -1
+        while sent != len(target.received):
+            assert time.monotonic() - began < 10
+            sent = len(target.received)
+            time.sleep(0.7)
+        assert sent < 1000
         assert batch.status == "paused"
         batch.resume()
         while len(target.received) == sent:
@@ -307,13 +311,15 @@ def test_two_workspaces_on_one_store_in_one_process_and_a_third_outside(tmp_path
         two.batches()
         subprocess.run(command, check=True)
         assert (tmp_path / "s.sqlite-wal").exists()
-        batch = one.create_batch(checked(one, 400), bk.BatchConfig(name="b", max_concurrent=1, batch_interval=0.05))
+        batch = one.create_batch(checked(one, 2000), bk.BatchConfig(name="b", max_concurrent=1, batch_interval=0.05))
         subprocess.run(command, check=True)
         assert batch.status == "cancelled"
         assert two.batch(batch.id).status == "cancelled"
+        while batch.progress.triggering:
+            time.sleep(0.01)
         sent = batch.progress.triggered
         time.sleep(0.5)
-        assert batch.progress.triggered == sent < 400
+        assert batch.progress.triggered == sent < 2000
 
 
 def test_a_pending_batch_is_not_resumed_into_starting_early(ws: bk.Workspace) -> None:

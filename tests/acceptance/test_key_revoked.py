@@ -19,17 +19,16 @@ from batchkit.errors import BatchPaused
 
 @pytest.mark.parametrize(
     "pace",
-    [{"max_concurrent": 10, "batch_interval": 0}, {"max_concurrent": 50, "batch_interval": 0.1}],
+    [{"max_concurrent": 10, "batch_interval": 0}, {"max_concurrent": 20, "batch_interval": 0.1}],
     ids=["interval 0", "interval"],
 )
 def test_a_revoked_key_pauses_the_batch_and_costs_no_row(
     demo: bk.DemoPlatform, tmp_path: Path, pace: dict[str, Any]
 ) -> None:
     target = Watched(demo)
+    target.before[100] = demo.revoke_key
     with bk.Workspace(target, store=tmp_path / "runs.sqlite") as ws:
-        batch = create(ws, 2_000, **pace)
-        eventually(lambda: demo.requests.count >= 100)
-        demo.revoke_key()
+        batch = create(ws, 500, **pace)
         with pytest.raises(BatchPaused, match=r"refused the credentials.*API key"):
             batch.join()
         eventually(lambda: target.all_answered and batch.progress.triggering == 0)
@@ -46,13 +45,14 @@ def test_a_revoked_key_pauses_the_batch_and_costs_no_row(
         adds_up(batch)
         assert batch.status == "paused"
         progress = batch.progress
-        assert (progress.triggered + progress.pending, progress.in_doubt) == (2_000, 0)
+        assert (progress.triggered + progress.pending, progress.in_doubt) == (500, 0)
         states = batch.items().set_index("item")["status"]
         assert {states[call.item] for call in refused} == {"pending"}
 
         demo.restore_key()
         batch.resume()
+        batch.update(batch_interval=0)
         batch.join()
         settled_account(demo, batch)
-        assert demo.requests.count == 2_000 + len(refused)
+        assert demo.requests.count == 500 + len(refused)
     print(f"\n{len(refused)} requests were answered 401, {len(in_flight)} were on their way")

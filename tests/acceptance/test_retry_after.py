@@ -63,15 +63,13 @@ def proxy(demo: bk.DemoPlatform, dates: Dates) -> Iterator[FaultProxy]:
 def run_into_limits(demo: bk.DemoPlatform, target: Watched, store: Path, pace: dict[str, Any], times: int = 2) -> None:
     """So many limits in one run, each met by several requests at once."""
     demo.faults.latency = 0.01
+    for share in range(1, times + 1):
+        target.before[60 * share] = lambda: demo.faults.rate_limit(3, retry_after=SECONDS)
     with bk.Workspace(target, store=store) as ws:
-        batch = create(ws, 300, **pace)
-        for share in range(1, times + 1):
-            eventually(lambda share=share: demo.requests.count >= 100 * share)
-            before = len(target.ended_as(Wait))
-            demo.faults.rate_limit(3, retry_after=SECONDS)
-            eventually(lambda before=before: len(target.ended_as(Wait)) == before + 3)
+        batch = create(ws, 180, **pace)
         batch.join()
         settled_account(demo, batch)
+    assert len(target.ended_as(Wait)) == 3 * times
 
 
 @paces
@@ -106,14 +104,17 @@ def test_a_date_is_waited_for(
 def test_the_wait_outlives_the_process_that_was_told(
     demo: bk.DemoPlatform, plan: Plan, planner: Planner, processes: Processes
 ) -> None:
-    batch = create(planner, 200, max_concurrent=5, batch_interval=0)
+    batch = create(planner, 100, max_concurrent=5, batch_interval=0)
     plan = replace(plan, batch_id=batch.id)
     demo.faults.latency = 0.02
     told = processes.start(run, plan)
-    eventually(lambda: demo.requests.count >= 50)
+    eventually(lambda: demo.requests.count >= 20)
+    # So slow from now on that it is not over before it is killed.
+    demo.faults.latency = 0.5
     demo.faults.rate_limit(1, retry_after=3)
     eventually(lambda: batch.record.gate_at is not None)
     processes.kill(told)
+    demo.faults.latency = 0.0
     [limited] = [request for request in demo.requests if request.status == 429]
     last = demo.requests.count
     processes.ends(processes.start(run, plan))

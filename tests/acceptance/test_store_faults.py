@@ -30,7 +30,7 @@ from batchkit.testing import ScriptedTarget
 Fault = Callable[[Path], AbstractContextManager[None]]
 Capture = pytest.CaptureFixture[str]
 
-ROWS = 80
+ROWS = 400
 PACE = bk.BatchConfig(name="Faults", max_concurrent=2, batch_interval=0.05)
 #: of so many rows only few fit into SQLite's memory, and the others are read from the file
 MANY = 2000
@@ -64,19 +64,21 @@ def batch_of(ws: bk.Workspace, values: list[str], config: bk.BatchConfig) -> bk.
     return ws.create_batch(ws.validate(table, ws.suggest_mapping(table, agent), agent), config)
 
 
-def eventually(met: Callable[[], object], seconds: float = 10.0) -> None:
+def eventually(met: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not met():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.005)
 
 
-def joined(batch: bk.Batch, seconds: float = 15.0) -> None:
+def joined(batch: bk.Batch, seconds: float = 60.0) -> None:
     """Wait as a cell does, but not for ever."""
     asyncio.run(asyncio.wait_for(batch.wait(), seconds))
 
 
-def assert_all_ran_once(batch: bk.Batch, target: ScriptedTarget) -> None:
+def assert_the_rest_runs_and_all_ran_once(batch: bk.Batch, target: ScriptedTarget) -> None:
+    batch.update(max_concurrent=20)
+    joined(batch)
     assert sorted(item for _, item in target.triggered) == list(range(ROWS))
     assert (batch.progress.triggered, batch.progress.in_doubt) == (ROWS, 0)
     assert batch.items()["execution_id"].is_unique
@@ -215,8 +217,7 @@ def test_nothing_is_sent_and_it_goes_on_once_the_store_works_again(path: Path, f
             assert len(target.received) == sent < ROWS
             if fault in (full, locked, newer):
                 assert batch.progress.triggered >= 4
-        joined(batch)
-        assert_all_ran_once(batch, target)
+        assert_the_rest_runs_and_all_ran_once(batch, target)
     assert capfd.readouterr() == ("", "")
 
 
@@ -237,8 +238,7 @@ def test_what_could_not_be_recorded_before_the_end_is_found_by_whoever_takes_ove
         assert recorded <= batch.progress.triggered < ROWS
         time.sleep(LEASE)
         batch.take_over()
-        joined(batch)
-        assert_all_ran_once(batch, target)
+        assert_the_rest_runs_and_all_ran_once(batch, target)
     assert capfd.readouterr() == ("", "")
 
 
@@ -256,7 +256,7 @@ def test_a_wait_ends_where_the_store_cannot_be_written(path: Path, fault: Fault)
         batch = started_large(ws) if fault is broken else started(ws)
         eventually(lambda: batch.progress.triggered >= 4)
         with fault(path), pytest.raises(bk.StoreError, match=NEXT_STEP[fault]):
-            joined(batch, 4)
+            joined(batch)
 
 
 def test_damaged_pages_are_never_sent_and_the_message_shows_none_of_them(tmp_path: Path, capfd: Capture) -> None:
@@ -305,8 +305,7 @@ def test_a_log_deleted_under_a_batch_costs_nothing(
         with opened(target, copy) as other:
             assert other.batches()[0].progress.triggered == recorded
         batch.resume()
-        joined(batch)
-        assert_all_ran_once(batch, target)
+        assert_the_rest_runs_and_all_ran_once(batch, target)
     assert capfd.readouterr() == ("", "")
 
 
@@ -386,8 +385,7 @@ def test_a_commit_that_failed_and_yet_happened_is_seen_after_opening_anew(
         assert len(target.received) == sent < ROWS
         monkeypatch.setattr(Disk, "lying", False)
         batch.resume()
-        joined(batch)
-        assert_all_ran_once(batch, target)
+        assert_the_rest_runs_and_all_ran_once(batch, target)
 
 
 def test_half_a_character_from_a_server_is_recorded_as_one_that_is_missing(tmp_path: Path) -> None:

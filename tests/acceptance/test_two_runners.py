@@ -60,7 +60,7 @@ def test_processes_started_at_once(
 ) -> None:
     demo.faults.latency = 0.02
     dice = random.Random(count)
-    batch = create(planner, 400, max_concurrent=5, batch_interval=0)
+    batch = create(planner, 80 * count + 200, max_concurrent=5, batch_interval=0)
     plan = replace(plan, batch_id=batch.id)
     together = processes.barrier(count)
     running = {each.pid: each for each in [processes.start(run, plan, together) for _ in range(count)]}
@@ -68,6 +68,7 @@ def test_processes_started_at_once(
         requests_later(demo, dice.randint(5, 40))
         processes.kill(running.pop(owner(plan.journal)))
         eventually(lambda: owner(plan.journal) in running)
+    demo.faults.latency = 0
     for process in running.values():
         processes.ends(process)
     settled_account(demo, batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import batchkit as bk
@@ -32,8 +33,12 @@ class Watched(bk.AsteroidTarget):
         self.poll_interval = 0.2
         #: in the order in which they were begun
         self.calls: list[Call] = []
+        #: what is done before the so-many-th request is begun, 1 is the first
+        self.before: dict[int, Callable[[], None]] = {}
 
     async def trigger(self, request: TriggerRequest) -> Outcome:
+        if act := self.before.get(len(self.calls) + 1):
+            act()
         call = Call(item=request.item, attempt=request.attempt, began=time.monotonic())
         self.calls.append(call)
         call.outcome = await super().trigger(request)

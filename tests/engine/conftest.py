@@ -21,7 +21,7 @@ from batchkit.io.store import SqlStore
 from batchkit.testing import FakeClock, ScriptedTarget
 
 
-async def eventually(met: Callable[[], object], seconds: float = 30.0) -> None:
+async def eventually(met: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait in real time until `met` is true; fail after `seconds`."""
     async with asyncio.timeout(seconds):
         while not met():
@@ -68,7 +68,7 @@ class Bench:
     async def record(self, batch_id: str) -> BatchRecord:
         return await self.store.batch(batch_id)
 
-    async def reaches(self, batch_id: str, met: Callable[[BatchRecord], object], seconds: float = 30.0) -> BatchRecord:
+    async def reaches(self, batch_id: str, met: Callable[[BatchRecord], object], seconds: float = 60.0) -> BatchRecord:
         async with asyncio.timeout(seconds):
             while True:
                 record = await self.store.batch(batch_id)

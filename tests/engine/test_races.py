@@ -18,6 +18,9 @@ from batchkit.io.clock import SystemClock
 from batchkit.io.store import SqlStore
 from batchkit.testing import ScriptedTarget
 
+#: seconds, however busy the machine is; it only guards against a hang
+PATIENCE = 60.0
+
 
 class Gated(SqlStore):
     """A store whose claiming visits can be held back once their work is done."""
@@ -80,7 +83,7 @@ class Answers(ScriptedTarget):
 
 
 async def eventually(met: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not met():
             await asyncio.sleep(0.002)
 
@@ -96,7 +99,7 @@ def test_what_was_claimed_during_a_wait_is_not_sent_when_another_answer_comes(be
             store.open.clear()
             for answer in target.waiting[:2]:
                 answer.set_result(None)
-            await asyncio.wait_for(store.claimed.wait(), 10)
+            await asyncio.wait_for(store.claimed.wait(), PATIENCE)
             # Rows are claimed, and the store's answer is still on its way: now the target asks to wait.
             target.waiting[2].set_result(Wait(retry_after=60.0, message="later"))
             await eventually(lambda: len(b.engine._runners[batch_id][0]._sender._sending) == 1)
@@ -157,7 +160,7 @@ def test_a_second_pause_that_is_refused_does_not_undo_the_first(bench, tmp_path)
             store.open.clear()
             batch_id = await b.batch(10, attend=False)
             await b.engine.attend(batch_id)
-            await asyncio.wait_for(store.claimed.wait(), 10)
+            await asyncio.wait_for(store.claimed.wait(), PATIENCE)
             await b.engine.pause(batch_id, "user")
             with pytest.raises(StateError):
                 await b.engine.pause(batch_id, "user")
@@ -201,7 +204,7 @@ def test_what_is_on_its_way_is_not_taken_for_a_lost_claim(bench, tmp_path) -> No
             await eventually(lambda: not store.failures)
             await b.clock.advance(10)
             await b.reaches(batch_id, lambda r: r.progress.triggered == 2 and len(target.waiting) >= 6)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while (await b.record(batch_id)).status is BatchStatus.RUNNING:
                     for answer in target.waiting:
                         answer.done() or answer.set_result(None)
@@ -221,7 +224,7 @@ def test_waiting_survives_a_sleep_that_outlasts_the_lease(bench) -> None:
             waiting = asyncio.create_task(b.engine.wait(batch_id, "triggered"))
             await asyncio.sleep(0.05)
             await b.clock.advance(70)
-            record = await asyncio.wait_for(waiting, 10)
+            record = await asyncio.wait_for(waiting, PATIENCE)
             assert record.status is BatchStatus.COMPLETED
 
     asyncio.run(scenario())
@@ -244,7 +247,7 @@ def test_a_batch_lost_to_another_runner_can_be_taken_back_while_the_last_answers
             taking = asyncio.create_task(b.engine.attend(batch_id))
             await asyncio.sleep(0.05)
             target.waiting[0].set_result(None)
-            assert await asyncio.wait_for(taking, 10)
+            assert await asyncio.wait_for(taking, PATIENCE)
             record = await b.reaches(batch_id, lambda r: r.runner_alive)
             assert (record.epoch, record.runner) == (3, b.engine.owner)
             target.give_up()

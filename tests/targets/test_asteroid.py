@@ -148,7 +148,7 @@ def test_triggered_rows_are_found_and_followed_to_their_result(demo: DemoPlatfor
         assert await target.find("b-end", 7, 2) is None
         assert await target.find("b-end", items, 1) is None
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 pages = [page async for page in target.executions("b-end")]
                 executions = [execution for page in pages for execution in page]

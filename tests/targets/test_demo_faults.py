@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import aiohttp
@@ -28,12 +28,19 @@ def demo() -> Iterator[DemoPlatform]:
         yield platform
 
 
+def eventually(met: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def execute(demo: DemoPlatform, item: str = "0", timeout: float = 5.0) -> httpx.Response:
     return httpx.post(
         demo.url + PATH,
         headers={"X-Api-Key": demo.api_key},
         json={"metadata": {"item": item}},
-        timeout=timeout,
+        timeout=httpx.Timeout(20.0, read=timeout),
         trust_env=False,
     )
 
@@ -150,35 +157,33 @@ def test_a_garbled_answer_is_a_success_that_is_not_json(demo: DemoPlatform) -> N
 
 
 def test_latency_lies_before_the_execution_is_created(demo: DemoPlatform) -> None:
-    demo.faults.latency = 0.3
+    demo.faults.latency = 0.6
+    began = time.monotonic()
     with pytest.raises(httpx.ReadTimeout):
         execute(demo, timeout=0.1)
-    assert demo.executions() == []
+    assert demo.executions() == [] or time.monotonic() > began + 0.6
     demo.faults.clear()
     # the server does not know that the client has gone
-    deadline = time.monotonic() + 5
-    while not demo.executions():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    eventually(demo.executions)
 
 
 def test_an_answer_can_be_delayed_after_the_execution_was_created(demo: DemoPlatform) -> None:
     demo.faults.answer_delay = 30
     with pytest.raises(httpx.ReadTimeout):
         execute(demo, timeout=0.2)
-    assert log(demo) == [("0", None, True)]
+    eventually(lambda: log(demo) == [("0", None, True)])
 
 
 def test_a_body_can_stall_half_way(demo: DemoPlatform) -> None:
     demo.faults.body_delay = 0.2
+    started = time.monotonic()
     with (
         httpx.Client(headers={"X-Api-Key": demo.api_key}, trust_env=False) as client,
         client.stream("POST", demo.url + PATH, json={}) as answer,
     ):
         assert answer.status_code == 202
-        started = time.monotonic()
         body = answer.read()
-        assert time.monotonic() - started > 0.1
+        assert time.monotonic() - started >= 0.2
     assert json.loads(body)["executionId"] == demo.executions()[0]["id"]
 
 

@@ -86,7 +86,7 @@ def test_after_closing_nothing_listens_and_no_thread_is_left() -> None:
 def test_answers_on_a_kept_connection_are_not_held_back(demo: DemoPlatform) -> None:
     taken = []
     with httpx.Client(base_url=demo.url, headers={"X-Api-Key": demo.api_key}, trust_env=False) as client:
-        for _ in range(40):
+        for _ in range(200):
             started = time.perf_counter()
             client.get("/agents/v2/executions")
             taken.append(time.perf_counter() - started)
@@ -100,10 +100,12 @@ def test_closing_does_not_wait_for_idle_connections() -> None:
         client.get("/agents/v2/agents")
         started = time.monotonic()
         demo.close()
-        assert time.monotonic() - started < 0.5
+        # They would be kept for 75 s.
+        assert time.monotonic() - started < 20
 
 
-def test_closing_ends_an_answer_that_is_being_delayed() -> None:
+def test_closing_ends_an_answer_that_is_being_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchkit.targets.demo.server._GRACE", 60.0)
     demo = DemoPlatform(agents=[FILER])
     filer = agent_id(demo, "Filer")
     demo.faults.latency = 60
@@ -122,7 +124,7 @@ def test_closing_ends_an_answer_that_is_being_delayed() -> None:
     started = time.monotonic()
     demo.close()
     thread.join()
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 20
     assert len(failures) == 1
 
 

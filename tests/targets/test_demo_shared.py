@@ -78,7 +78,7 @@ def exists(url: str, key: str, execution_id: str) -> bool:
 
 
 def wait_until_served(demo: SharedDemo) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while not demo.serving:
         assert time.monotonic() < deadline
         time.sleep(0.02)

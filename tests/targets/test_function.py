@@ -278,7 +278,7 @@ def test_a_function_that_blocks_does_not_hold_up_the_loop(make: Callable[[thread
         begun = time.monotonic()
         for item in range(20):
             assert isinstance(await target.trigger(request(target, {}, item)), Triggered)
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 10
         assert not any(execution.status.terminal for execution in await all_of(target))
         gate.set()
         assert {execution.status for execution in await finished(target)} == {ExecutionStatus.COMPLETED}
