@@ -43,8 +43,11 @@ def runs(batch: bk.Batch, workers: dict[int, BaseProcess]) -> bool:
 
 
 def fits(demo: bk.DemoPlatform, batch: bk.Batch, most: int, interval: float) -> None:
-    """By the platform's clock, no window of `interval`, less the tolerance, held more than `most` requests."""
-    least = interval - 0.25 - 0.1
+    """By the platform's clock, no window of `interval`, less the tolerance, held more than `most` requests.
+
+    On a busy machine some requests are longer on their way than others.
+    """
+    least = interval - 0.25 - 0.5
     times = [each.monotonic for each in demo.requests if each.metadata.get(BATCH_KEY) == batch.id]
     assert least > 0, "no two requests are closer than that"
     assert len(times) > most
@@ -56,7 +59,7 @@ def test_a_killed_workers_batch_goes_on_in_another_one(
     demo: bk.DemoPlatform, place: Place, ws: PlacedWorkspace, processes: Processes
 ) -> None:
     demo.faults.latency = 0.05
-    first, second = (create_batch(ws, 20 + 15 * KILLS, max_concurrent=3, batch_interval=0.5) for _ in range(2))
+    first, second = (create_batch(ws, 30 + 60 * KILLS, max_concurrent=6, batch_interval=1) for _ in range(2))
     workers = {process.pid: process for process in (processes.start(work, place) for _ in range(2))}
     killed = 0
     while killed < KILLS:
@@ -70,19 +73,20 @@ def test_a_killed_workers_batch_goes_on_in_another_one(
         killed += 1
         replaced = processes.start(work, place)
         workers[replaced.pid] = replaced
-        eventually(lambda gone=pid: pid_of_runner(first) not in (0, gone), 30)
+        eventually(lambda gone=pid: pid_of_runner(first) not in (0, gone))
         adds_up(first)
     for batch in (first, second):
+        fits(demo, batch, 6, 1)
+        batch.update(batch_interval=0)
         batch.join()
         settled_account(demo, batch)
-        fits(demo, batch, 3, 0.5)
 
 
 def test_when_all_workers_were_killed_a_new_one_goes_on(
     demo: bk.DemoPlatform, place: Place, ws: PlacedWorkspace, processes: Processes
 ) -> None:
     workers = [processes.start(work, place) for _ in range(2)]
-    submitter = processes.start(submit, place, 60, 4, 0.6)
+    submitter = processes.start(submit, place, 150, 6, 1)
     requests_later(demo, 6)
     # Whoever made the batch goes first.
     processes.kill(submitter)
@@ -90,11 +94,15 @@ def test_when_all_workers_were_killed_a_new_one_goes_on(
     requests_later(demo, 4)
     for process in workers:
         processes.kill(process)
-    eventually(lambda: batch.interrupted, 30)
+    eventually(lambda: batch.interrupted)
+    before = demo.requests.count
     processes.start(work, place)
+    # Two groups, at least.
+    eventually(lambda: demo.requests.count > before + 6)
+    fits(demo, batch, 6, 1)
+    batch.update(batch_interval=0)
     batch.join()
     settled_account(demo, batch)
-    fits(demo, batch, 4, 0.6)
 
 
 def test_a_server_that_was_killed_and_is_back_costs_no_row(
@@ -125,7 +133,7 @@ def test_a_server_that_was_killed_and_is_back_costs_no_row(
             settled_account(demo, resting)
             for process in workers:
                 process.terminate()
-                processes.ends(process, seconds=30)
+                processes.ends(process, seconds=60)
 
 
 def test_a_worker_that_is_told_to_stop_hands_its_batches_over(
@@ -138,7 +146,7 @@ def test_a_worker_that_is_told_to_stop_hands_its_batches_over(
     processes.start(work, place)
     eventually(lambda: pid_of_runner(batch) == leaving.pid)
     leaving.terminate()
-    processes.ends(leaving, seconds=20)
+    processes.ends(leaving, seconds=60)
     assert pid_of_runner(batch) != leaving.pid
     batch.join()
     settled_account(demo, batch)
@@ -159,7 +167,8 @@ def test_stale_wakes_and_those_for_nothing_do_nothing(
         wake = Wake(batch_id=batch_id, revision=revision, due=datetime.now(UTC), target=target, at_once=True)
         ws.engine.call(wakes.defer(wake))
 
-    paused = create_batch(ws, 6, max_concurrent=2, batch_interval=0.5)
+    # It would go on for a minute.
+    paused = create_batch(ws, 120, max_concurrent=1, batch_interval=0.5)
     later = create_batch(ws, 6, max_concurrent=2, batch_interval=1, start_at=ws.clock.now() + timedelta(hours=1))
     # Its only wake is stale by now.
     paused_revision = paused.record.revision
@@ -188,7 +197,7 @@ def test_a_wake_waits_for_a_worker_with_its_target_and_that_is_said_once(
     with bk.DemoPlatform(duration=0.05, failure_share=0) as another:
         processes.start(work, replace(place, url=another.url, api_key=another.api_key))
         batch = create_batch(ws, 2, max_concurrent=2, batch_interval=0.2)
-        eventually(lambda: place.said.exists() and "no worker with that target" in place.said.read_text(), 30)
+        eventually(lambda: place.said.exists() and "no worker with that target" in place.said.read_text())
         time.sleep(2.5)
         assert place.said.read_text().count("no worker with that target") == 1
         assert batch.progress.triggered == 0

@@ -53,11 +53,14 @@ def most_at_once(demo: bk.DemoPlatform, key: str) -> dict[str, int]:
 
 def test_a_profile_serves_one_execution_at_a_time_over_two_workers(demo: bk.DemoPlatform, ws: PlacedWorkspace) -> None:
     pool = bk.ProfilePool("Clerks", members=CLERKS)
+    # So slow that neither is over before both run.
+    demo.faults.latency = 0.5
     batches = [
         create_batch(ws, 12, max_concurrent=5, batch_interval=0, default_profile=pool, max_in_flight=most)
         for most in (None, 1)
     ]
     eventually(lambda: len({pid_of_runner(batch) for batch in batches} - {0}) == 2)
+    demo.faults.latency = 0
     for batch in batches:
         batch.join("finished")
         settled_account(demo, batch)

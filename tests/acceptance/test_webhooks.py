@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ def receiver(store: Path, key: str, port: int) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         process.stdout.close()
 
 
@@ -92,9 +93,11 @@ def test_every_outcome_is_right_whatever_webhooks_do(platform: bk.DemoPlatform, 
         with bk.Workspace(target, store=store) as ws:
             batch = run(ws, ROWS)
             target.asked.clear()
+            began = time.monotonic()
             batch.join("finished")
-            print(f"{len(target.asked)} requests for {ROWS} executions")
-            assert len(target.asked) <= max(ROWS / 50, 30)
+            took = time.monotonic() - began
+            print(f"{len(target.asked)} requests for {ROWS} executions in {took:.1f} s")
+            assert len(target.asked) <= max(ROWS / 50, 30) + took / 30
             assert batch.record.heard_at is not None
             check_all_right(batch, platform)
             kinds = batch.events()["kind"].tolist()
