@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from batches import eventually
 
 import batchkit as bk
 from batchkit.cli import main
@@ -145,13 +146,6 @@ def the_batch(cli: Callable[..., Done]) -> dict:
 
 def clients(demo: bk.DemoPlatform) -> list[str]:
     return sorted(execution["inputs"]["client"] for execution in demo.executions())
-
-
-def poll(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def hurry(batch_id: str) -> None:
@@ -471,7 +465,7 @@ def test_a_batch_that_has_ended_takes_no_commands(cli, command: str) -> None:
 def test_cancelling_without_a_terminal_needs_yes(cli, demo: bk.DemoPlatform) -> None:
     with Spawned(*RUN, "--max-concurrent", "2", "--batch-interval", "600") as running:
         running.until("runs in this terminal")
-        poll(lambda: len(demo.executions()) == 2)
+        eventually(lambda: len(demo.executions()) == 2)
         batch = the_batch(cli)
         refused = subprocess.run(
             [sys.executable, "-m", "batchkit", "cancel", batch["id"]],
@@ -494,7 +488,7 @@ def test_results_of_a_cancelled_batch_are_waited_for_and_of_a_paused_one_not(cli
         agent, table = ws.agent("Permit filer"), bk.read_csv("permits.csv")
         checked = ws.validate(table, ws.suggest_mapping(table, agent), agent)
         batch = ws.create_batch(checked, bk.BatchConfig(name="Here", max_concurrent=2, batch_interval=600))
-        poll(lambda: batch.progress.triggered == 2)
+        eventually(lambda: batch.progress.triggered == 2)
         batch.pause()
     paused = cli("results", batch.id, "--wait")
     assert paused.code == Exit.STOPPED
@@ -523,7 +517,7 @@ def test_results_are_not_waited_for_on_another_platform(cli, monkeypatch: pytest
 def test_a_signal_pauses_the_batch_and_resume_sends_the_rest(cli, demo: bk.DemoPlatform, number) -> None:
     with Spawned(*RUN, "--max-concurrent", "2", "--batch-interval", "600", "--start-at", "2020-01-01") as running:
         running.until("runs in this terminal")
-        poll(lambda: len(demo.executions()) == 2)
+        eventually(lambda: len(demo.executions()) == 2)
         running.send(number)
         assert running.end() == Exit.INTERRUPTED
     batch = the_batch(cli)
@@ -550,7 +544,7 @@ def test_a_signal_pauses_the_batch_and_resume_sends_the_rest(cli, demo: bk.DemoP
 def test_a_doubled_signal_is_one(cli, demo: bk.DemoPlatform, second: signal.Signals, gap: float, quiet: bool) -> None:
     argv = [*RUN, "--max-concurrent", "2", "--batch-interval", "600", *(["--quiet"] if quiet else [])]
     with Spawned(*argv) as running:
-        poll(lambda: len(demo.executions()) == 2)
+        eventually(lambda: len(demo.executions()) == 2)
         running.until("" if quiet else "runs in this terminal")
         running.send(signal.SIGINT)
         time.sleep(gap)
@@ -564,7 +558,7 @@ def test_ctrl_c_waits_for_answers_and_a_second_one_does_not(cli, demo: bk.DemoPl
     demo.faults.answer_delay = 60.0
     with Spawned(*RUN, "--max-concurrent", "2", "--batch-interval", "600") as running:
         running.until("runs in this terminal")
-        poll(lambda: len(demo.executions()) == 2)
+        eventually(lambda: len(demo.executions()) == 2)
         running.send(signal.SIGINT)
         running.until("2 requests are on their way and waited for")
         began = time.monotonic()
@@ -595,7 +589,7 @@ def test_ctrl_c_before_the_start_time_leaves_the_batch_pending(cli, demo: bk.Dem
 def test_other_processes_pause_and_resume_a_batch_that_runs(cli, demo: bk.DemoPlatform) -> None:
     with Spawned(*RUN, "--max-concurrent", "2", "--batch-interval", "600") as running:
         running.until("runs in this terminal")
-        poll(lambda: len(demo.executions()) == 2)
+        eventually(lambda: len(demo.executions()) == 2)
         batch_id = the_batch(cli)["id"]
         paused = cli("pause", batch_id)
         assert paused.code == Exit.OK
@@ -616,7 +610,7 @@ def test_a_batch_paused_where_it_runs_goes_on_when_resumed_from_elsewhere(cli, d
         agent, table = ws.agent("Permit filer"), bk.read_csv("permits.csv")
         checked = ws.validate(table, ws.suggest_mapping(table, agent), agent)
         batch = ws.create_batch(checked, bk.BatchConfig(name="Here", max_concurrent=2, batch_interval=600))
-        poll(lambda: batch.progress.triggered == 2)
+        eventually(lambda: batch.progress.triggered == 2)
         batch.pause()
         batch.update(batch_interval=0)
         assert cli("resume", batch.id).code == Exit.OK
@@ -627,7 +621,7 @@ def test_a_batch_paused_where_it_runs_goes_on_when_resumed_from_elsewhere(cli, d
 def test_a_batch_whose_process_was_killed_goes_on(cli, demo: bk.DemoPlatform) -> None:
     with Spawned(*RUN, "--max-concurrent", "2", "--batch-interval", "600") as running:
         running.until("runs in this terminal")
-        poll(lambda: len(demo.executions()) == 2 and the_batch(cli)["progress"]["triggered"] == 2)
+        eventually(lambda: len(demo.executions()) == 2 and the_batch(cli)["progress"]["triggered"] == 2)
         running.process.kill()
         running.end()
     batch = the_batch(cli)
@@ -645,7 +639,7 @@ def test_what_a_killed_process_left_in_doubt_is_shown_with_the_time_it_is_looked
     demo.faults.answer_delay = 60.0
     with Spawned(*RUN, "--batch-interval", "600") as running:
         running.until("runs in this terminal")
-        poll(lambda: len(demo.executions()) == 5)
+        eventually(lambda: len(demo.executions()) == 5)
         running.process.kill()
         running.end()
     batch = the_batch(cli)
@@ -713,7 +707,7 @@ def test_a_terminal_shows_a_bar_and_nothing_wider_than_itself(cli) -> None:
 def test_cancel_asks_on_a_terminal(cli, demo: bk.DemoPlatform) -> None:
     with Spawned(*RUN, "--max-concurrent", "2", "--batch-interval", "600") as running:
         running.until("runs in this terminal")
-        poll(lambda: len(demo.executions()) == 2)
+        eventually(lambda: len(demo.executions()) == 2)
         batch_id = the_batch(cli)["id"]
         for answer, code, status in (("n\n", Exit.STOPPED, "running"), ("yes\n", Exit.OK, "cancelled")):
             asked = Terminal("cancel", batch_id)

@@ -6,14 +6,14 @@ import json
 import re
 import sqlite3
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from batches import eventually
 
 import batchkit as bk
 
@@ -137,13 +137,6 @@ def checked(ws: bk.Workspace, csv: str) -> bk.Validation:
     table = bk.read_csv(csv.encode())
     agent = ws.agent()
     return ws.validate(table, ws.suggest_mapping(table, agent), agent)
-
-
-def eventually(met: Callable[[], object]) -> None:
-    until = time.monotonic() + 60
-    while not met():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.02)
 
 
 def hostile(number: int) -> str:

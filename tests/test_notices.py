@@ -9,7 +9,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from batches import eventually
 
 import batchkit as bk
 from batchkit.core.notice import NoticeKind, notice_kind
@@ -92,13 +93,6 @@ def listener() -> Iterator[Listener]:
 def nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("URL", "SECRET", "PRIVATE"):
         monkeypatch.delenv(f"BATCHKIT_NOTIFY_{name}", raising=False)
-
-
-def eventually(met: Callable[[], object], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def workspace(path: Path, **settings: Any) -> bk.Workspace:

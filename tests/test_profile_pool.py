@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from batches import eventually, most_at_once
 
 import batchkit as bk
 from batchkit.core.execution import Execution, ExecutionStatus
@@ -41,18 +41,6 @@ def made(ws: bk.Workspace, rows: list[str], **config: object) -> bk.Batch:
     return ws.create_batch(ws.validate(table, mapping, agent), bk.BatchConfig(**chosen))  # type: ignore[arg-type]
 
 
-def most_at_once(demo: bk.DemoPlatform) -> dict[str, int]:
-    """By profile, how many executions the server had going at one time."""
-    changes: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    for each in demo.executions():
-        # At one and the same moment an end counts before a beginning.
-        changes[each["agentProfileName"]] += [(each["createdAt"], 1), (each["terminalAt"], -1)]
-    return {
-        name: max(sum(step for _, step in sorted(steps)[: n + 1]) for n in range(len(steps)))
-        for name, steps in changes.items()
-    }
-
-
 def order(demo: bk.DemoPlatform) -> list[str]:
     return [each["agentProfileName"] for each in sorted(demo.executions(), key=lambda each: each["createdAt"])]
 
@@ -79,7 +67,7 @@ def test_a_profile_never_serves_two_executions_over_all_batches_of_the_store(
         assert set(batches[2].results()["profile"]) == {"Clerk B"}
         keeper.cancel()
     assert len(demo.executions()) == 35
-    most = most_at_once(demo)
+    most = most_at_once(demo, "agentProfileName")
     assert {name: most[name] for name in CLERKS} == dict.fromkeys(CLERKS, 1)
 
 
@@ -87,7 +75,7 @@ def test_the_pool_is_used_to_the_full(demo: bk.DemoPlatform, tmp_path: Path) -> 
     pool = bk.ProfilePool("Clerks", members=CLERKS, concurrent_use=True, limit_per_profile=2)
     with opened(demo, tmp_path / "s.sqlite") as ws:
         made(ws, [f"{n}," for n in range(30)], default_profile=pool).join("finished")
-    assert most_at_once(demo) == dict.fromkeys(CLERKS, 2)
+    assert most_at_once(demo, "agentProfileName") == dict.fromkeys(CLERKS, 2)
 
 
 @pytest.mark.parametrize("strategy", ["round_robin", "least_recently_used"])
@@ -108,9 +96,7 @@ def test_a_row_without_a_free_profile_says_so_and_stays_pending(tmp_path: Path) 
         mapping = ws.suggest_mapping(table, ws.agent()).set("clerk", bk.ProfileName())
         config = bk.BatchConfig(name="b", batch_interval=0, default_profile=pool)
         batch = ws.create_batch(ws.validate(table, mapping, ws.agent()), config)
-        deadline = time.monotonic() + 30
-        while not batch.reason and time.monotonic() < deadline:
-            time.sleep(0.02)
+        eventually(lambda: batch.reason)
         why = "It waits until a profile of pool 'Clerks' is free."
         assert batch.reason == why
         items = batch.items()
@@ -135,7 +121,7 @@ def test_rows_run_again_use_the_pool_again(demo: bk.DemoPlatform, tmp_path: Path
         again = batch.rerun(executions="failed").join("finished")
         assert again.record.pool == batch.record.pool
         assert set(again.results()["profile"]) <= set(CLERKS)
-    assert max(most_at_once(demo).values()) == 1
+    assert max(most_at_once(demo, "agentProfileName").values()) == 1
 
 
 def test_a_pool_that_cannot_be_used_is_refused_with_why(demo: bk.DemoPlatform, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from batches import eventually
 
 import batchkit as bk
 
@@ -83,13 +84,6 @@ def make(ws: bk.Workspace) -> Callable[..., bk.Batch]:
 
 #: seconds a busy machine may take beyond its time for what happens at once on a quiet one
 BUSY = 10.0
-
-
-def eventually(met: Callable[[], bool]) -> None:
-    ended = time.monotonic() + 60.0
-    while not met():
-        assert time.monotonic() < ended, "it did not happen"
-        time.sleep(0.01)
 
 
 # How It Works

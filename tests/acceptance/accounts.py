@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,12 @@ from batchkit.core.lifecycle import ItemStatus
 from batchkit.core.progress import Progress
 from batchkit.core.request import ATTEMPT_KEY, BATCH_KEY, ITEM_KEY
 
-__all__ = ["adds_up", "entries", "ran", "settled_account"]
+__all__ = ["adds_up", "entries", "keeps_its_pace", "ran", "sent", "settled_account"]
+
+#: seconds by which a group may come early
+_TOLERANCE = 0.25
+#: seconds some requests are longer on their way than others, on a busy machine
+_ON_THE_WAY = 0.5
 
 
 def ran(demo: bk.DemoPlatform, batch_id: str) -> dict[int, list[dict[str, Any]]]:
@@ -23,6 +29,20 @@ def ran(demo: bk.DemoPlatform, batch_id: str) -> dict[int, list[dict[str, Any]]]
         if execution["metadata"].get(BATCH_KEY) == batch_id:
             found[int(execution["metadata"][ITEM_KEY])].append(execution)
     return found
+
+
+def sent(demo: bk.DemoPlatform, batch: bk.Batch) -> list[float]:
+    """When the platform was sent the batch's requests, on the monotonic clock."""
+    return [each.monotonic for each in demo.requests if each.metadata.get(BATCH_KEY) == batch.id]
+
+
+def keeps_its_pace(times: Sequence[float], most: int, interval: float) -> None:
+    """By the platform's clock, no window of `interval`, less the tolerance, held more than `most` requests."""
+    least = interval - _TOLERANCE - _ON_THE_WAY
+    assert least > 0, "no two requests are closer than that"
+    assert len(times) > most
+    for first, beyond in zip(times, times[most:], strict=False):
+        assert beyond - first >= least, f"{most + 1} requests within {beyond - first:.3f} s"
 
 
 def adds_up(batch: bk.Batch) -> None:

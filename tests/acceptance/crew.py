@@ -7,9 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
 
-import pandas as pd
+from batches import create_batch
 
 import batchkit as bk
 from batchkit.core.wake import RESTING
@@ -20,7 +19,7 @@ from batchkit.io.clock import SystemClock
 from batchkit.io.store import SqlStore
 from batchkit.worker import ClusterWorker
 
-__all__ = ["Place", "PlacedWorkspace", "create_batch", "pid_of_runner", "submit", "work"]
+__all__ = ["Place", "PlacedWorkspace", "pid_of_runner", "submit", "work"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +76,6 @@ def work(place: Place) -> None:
 
     with PlacedWorkspace(place) as ws:
         ClusterWorker(ws, tell, concurrency=place.concurrency).run(stop)
-
-
-def create_batch(ws: bk.Workspace, rows: int, **config: Any) -> bk.Batch:
-    """A batch of so many rows for the workspace's only agent."""
-    agent = ws.agent()
-    frame = pd.DataFrame({"value": [str(number) for number in range(rows)]})
-    checked = ws.validate(frame, ws.suggest_mapping(frame, agent), agent)
-    return ws.create_batch(checked, bk.BatchConfig(**{"name": "A batch", **config}))
 
 
 def pid_of_runner(batch: bk.Batch) -> int:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
 
 import psutil
+from batches import eventually
 
 import batchkit as bk
 
-__all__ = ["FULL", "PATIENCE", "Processes", "eventually", "requests_later"]
+__all__ = ["FULL", "PATIENCE", "Processes", "requests_later"]
 
 #: whether the long form was asked for
 FULL = os.environ.get("BATCHKIT_ACCEPTANCE") == "full"
@@ -25,14 +25,6 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     ["pytest", "batchkit.workspace", "batchkit.core.validation", "batchkit.core.results", "batchkit.targets.demo"]
 )
-
-
-def eventually(met: Callable[[], object], seconds: float = 60.0) -> None:
-    """Return once `met` is true; fail after `seconds`."""
-    end = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < end, f"not within {seconds:g} s"
-        time.sleep(0.002)
 
 
 def requests_later(demo: bk.DemoPlatform, count: int) -> None:

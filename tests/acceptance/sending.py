@@ -17,7 +17,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from batches import create_batch
 from processes import PATIENCE
 
 import batchkit as bk
@@ -31,7 +31,7 @@ from batchkit.errors import BatchInDoubt, BatchInterrupted, StoreError
 from batchkit.io.clock import SystemClock
 from batchkit.io.store import SqlStore
 
-__all__ = ["STEPS", "WINDOW", "Plan", "ShortWorkspace", "create", "create_and_run", "pause", "run"]
+__all__ = ["STEPS", "WINDOW", "Plan", "Planner", "ShortWorkspace", "create_and_run", "pause", "run"]
 
 #: where a process can be told to die, in the order in which a row comes by
 STEPS = (
@@ -212,15 +212,6 @@ class Planner(ShortWorkspace):
     runs = False
 
 
-def create(ws: bk.Workspace, rows: int, *, max_concurrent: int, batch_interval: float) -> bk.Batch:
-    """A batch of so many rows for the workspace's only agent."""
-    agent = ws.agent()
-    frame = pd.DataFrame({"value": [str(number) for number in range(rows)]})
-    checked = ws.validate(frame, ws.suggest_mapping(frame, agent), agent)
-    config = bk.BatchConfig(name="A batch", max_concurrent=max_concurrent, batch_interval=batch_interval)
-    return ws.create_batch(checked, config)
-
-
 def run(plan: Plan, together: Barrier | None = None) -> None:
     """Take the batch over as soon as nobody runs it, and again should it be lost, until waiting for it ends.
 
@@ -237,7 +228,7 @@ def create_and_run(plan: Plan, rows: int) -> None:
     """The same for the store's only batch, which is created where there is none."""
     with ShortWorkspace(plan) as ws:
         found = ws.batches()
-        _run(ws, found[0] if found else create(ws, rows, max_concurrent=10, batch_interval=0))
+        _run(ws, found[0] if found else create_batch(ws, rows, max_concurrent=10, batch_interval=0))
 
 
 def pause(plan: Plan, together: Barrier) -> None:

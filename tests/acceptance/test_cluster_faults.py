@@ -11,13 +11,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from accounts import adds_up, settled_account
-from crew import Place, PlacedWorkspace, create_batch, pid_of_runner, submit, work
+from accounts import adds_up, keeps_its_pace, sent, settled_account
+from batches import create_batch, eventually
+from crew import Place, PlacedWorkspace, pid_of_runner, submit, work
 from postgres_server import PostgresServer
-from processes import FULL, Processes, eventually, requests_later
+from processes import FULL, Processes, requests_later
 
 import batchkit as bk
-from batchkit.core.request import BATCH_KEY
 from batchkit.core.wake import RESTING, Wake
 from batchkit.engine.wakes import Wakes
 from batchkit.io.address import address_of, conninfo_of
@@ -42,19 +42,6 @@ def runs(batch: bk.Batch, workers: dict[int, BaseProcess]) -> bool:
     return pid_of_runner(batch) in workers
 
 
-def fits(demo: bk.DemoPlatform, batch: bk.Batch, most: int, interval: float) -> None:
-    """By the platform's clock, no window of `interval`, less the tolerance, held more than `most` requests.
-
-    On a busy machine some requests are longer on their way than others.
-    """
-    least = interval - 0.25 - 0.5
-    times = [each.monotonic for each in demo.requests if each.metadata.get(BATCH_KEY) == batch.id]
-    assert least > 0, "no two requests are closer than that"
-    assert len(times) > most
-    for first, beyond in zip(times, times[most:], strict=False):
-        assert beyond - first >= least, f"{most + 1} requests within {beyond - first:.3f} s"
-
-
 def test_a_killed_workers_batch_goes_on_in_another_one(
     demo: bk.DemoPlatform, place: Place, ws: PlacedWorkspace, processes: Processes
 ) -> None:
@@ -76,7 +63,7 @@ def test_a_killed_workers_batch_goes_on_in_another_one(
         eventually(lambda gone=pid: pid_of_runner(first) not in (0, gone))
         adds_up(first)
     for batch in (first, second):
-        fits(demo, batch, 6, 1)
+        keeps_its_pace(sent(demo, batch), 6, 1)
         batch.update(batch_interval=0)
         batch.join()
         settled_account(demo, batch)
@@ -99,7 +86,7 @@ def test_when_all_workers_were_killed_a_new_one_goes_on(
     processes.start(work, place)
     # Two groups, at least.
     eventually(lambda: demo.requests.count > before + 6)
-    fits(demo, batch, 6, 1)
+    keeps_its_pace(sent(demo, batch), 6, 1)
     batch.update(batch_interval=0)
     batch.join()
     settled_account(demo, batch)
@@ -126,7 +113,7 @@ def test_a_server_that_was_killed_and_is_back_costs_no_row(
             for batch in running:
                 batch.join()
                 settled_account(demo, batch)
-                fits(demo, batch, 5, 1)
+                keeps_its_pace(sent(demo, batch), 5, 1)
             # The workers still hear of what is new.
             resting.update(batch_interval=0.2)
             eventually(lambda: resting.status == "completed")
@@ -176,7 +163,7 @@ def test_stale_wakes_and_those_for_nothing_do_nothing(
     requests_later(demo, 2)
     paused.pause()
     eventually(lambda: not paused.record.runner_alive)
-    sent, epochs = demo.requests.count, (paused.record.epoch, later.record.epoch)
+    count, epochs = demo.requests.count, (paused.record.epoch, later.record.epoch)
     for batch in (paused, later):
         defer(batch.id, batch.record.revision + 7)
         defer(batch.id, batch.record.revision - 1)
@@ -184,7 +171,7 @@ def test_stale_wakes_and_those_for_nothing_do_nothing(
     defer("b-nowhere", 0)
     # Of the wake for later there is one, and it is not due.
     eventually(lambda: _jobs(postgres, database) == [(later.id,)])
-    assert demo.requests.count == sent
+    assert demo.requests.count == count
     assert (paused.record.epoch, later.record.epoch) == epochs
     ws.engine.call(wakes.aclose())
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from accounts import settled_account
-from crew import Place, PlacedWorkspace, create_batch, pid_of_runner, work
+from batches import create_batch, eventually, most_at_once
+from crew import Place, PlacedWorkspace, pid_of_runner, work
 from postgres_server import PostgresServer, at_work
-from processes import Processes, eventually
+from processes import Processes
 
 import batchkit as bk
-from batchkit.core.request import BATCH_KEY
 
 CLERKS = ["Clerk A", "Clerk B"]
 
@@ -36,19 +35,6 @@ def ws(demo: bk.DemoPlatform, postgres: PostgresServer, processes: Processes) ->
         with PlacedWorkspace(place) as ws:
             yield ws
         processes.end_all()
-
-
-def most_at_once(demo: bk.DemoPlatform, key: str) -> dict[str, int]:
-    """How many executions the server had going at one time, by what it says of them under `key`."""
-    changes: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    for each in demo.executions():
-        name = each["metadata"][BATCH_KEY] if key == "batch" else each[key]
-        # At one and the same moment an end counts before a beginning.
-        changes[name] += [(each["createdAt"], 1), (each["terminalAt"], -1)]
-    return {
-        name: max(sum(step for _, step in sorted(steps)[: n + 1]) for n in range(len(steps)))
-        for name, steps in changes.items()
-    }
 
 
 def test_a_profile_serves_one_execution_at_a_time_over_two_workers(demo: bk.DemoPlatform, ws: PlacedWorkspace) -> None:

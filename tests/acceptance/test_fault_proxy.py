@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import pandas as pd
 import pytest
 from accounts import adds_up, settled_account
+from batches import create_batch
 from fault_proxy import LATE, WAYS, FaultProxy
 from processes import FULL
-from sending import Plan, ShortWorkspace, create
+from sending import Plan, ShortWorkspace
 
 import batchkit as bk
 from batchkit.core.request import ATTEMPT_KEY, ITEM_KEY
@@ -55,7 +56,7 @@ def test_every_row_runs_once_whatever_the_network_does(
     )
     with ShortWorkspace(through) as ws:
         demo.faults.listing_delay = 0.1
-        batch = create(ws, ROWS, max_concurrent=10, batch_interval=interval)
+        batch = create_batch(ws, ROWS, max_concurrent=10, batch_interval=interval)
         resumed = persevere(batch)
         settled_account(demo, batch)
         histories_are_plausible(proxy, batch)

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from accounts import adds_up, settled_account
-from processes import eventually
-from sending import create
+from batches import create_batch, eventually
 from watching import Watched
 
 import batchkit as bk
@@ -28,7 +27,7 @@ def test_a_revoked_key_pauses_the_batch_and_costs_no_row(
     target = Watched(demo)
     target.before[100] = demo.revoke_key
     with bk.Workspace(target, store=tmp_path / "runs.sqlite") as ws:
-        batch = create(ws, 500, **pace)
+        batch = create_batch(ws, 500, **pace)
         with pytest.raises(BatchPaused, match=r"refused the credentials.*API key"):
             batch.join()
         eventually(lambda: target.all_answered and batch.progress.triggering == 0)

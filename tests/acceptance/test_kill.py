@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from accounts import adds_up, entries, ran, settled_account
+from batches import create_batch
 from processes import FULL, Processes, requests_later
-from sending import STEPS, Plan, Planner, ShortWorkspace, create, create_and_run, run
+from sending import STEPS, Plan, Planner, ShortWorkspace, create_and_run, run
 
 import batchkit as bk
 from batchkit.core.request import ITEM_KEY
@@ -54,7 +55,7 @@ def kill_at_random(processes: Processes, process: BaseProcess, demo: bk.DemoPlat
 def test_killed_at_each_step_of_a_row(
     demo: bk.DemoPlatform, plan: Plan, planner: Planner, processes: Processes, pace: dict[str, Any]
 ) -> None:
-    batch = create(planner, 220, **pace)
+    batch = create_batch(planner, 220, **pace)
     plan = replace(plan, batch_id=batch.id)
     # While the platform has accepted a row and not answered yet, there is time to look whether it has.
     demo.faults.answer_delay = 0.2
@@ -75,7 +76,7 @@ def test_killed_at_random_moments(
     dice = random.Random(seed)
     kills = FEWER_KILLS if pace["batch_interval"] else KILLS
     rows = ROWS_A_KILL * kills + ROWS_BESIDE
-    batch = create(planner, rows, **pace)
+    batch = create_batch(planner, rows, **pace)
     plan = replace(plan, batch_id=batch.id)
     for _ in range(kills):
         kill_at_random(processes, processes.start(run, plan), unhurried, dice)
@@ -96,7 +97,7 @@ def test_killed_while_the_platform_is_late_to_accept_and_to_list(
     unhurried.faults.latency = 0.5
     unhurried.faults.listing_delay = 0.6
     dice = random.Random(seed)
-    batch = create(planner, ROWS_A_KILL * FEWER_KILLS + ROWS_BESIDE, max_concurrent=40, batch_interval=0)
+    batch = create_batch(planner, ROWS_A_KILL * FEWER_KILLS + ROWS_BESIDE, max_concurrent=40, batch_interval=0)
     plan = replace(plan, batch_id=batch.id, listing_delay=2.5)
     for _ in range(FEWER_KILLS):
         kill_at_random(processes, processes.start(run, plan), unhurried, dice)
@@ -125,7 +126,7 @@ def test_killed_with_a_target_that_cannot_look_up(
     unhurried: bk.DemoPlatform, plan: Plan, planner: Planner, processes: Processes, seed: int
 ) -> None:
     dice = random.Random(seed)
-    batch = create(planner, ROWS_A_KILL * FEWER_KILLS + ROWS_BESIDE, max_concurrent=10, batch_interval=0)
+    batch = create_batch(planner, ROWS_A_KILL * FEWER_KILLS + ROWS_BESIDE, max_concurrent=10, batch_interval=0)
     # Nothing is in doubt here because an answer was slow to come.
     plan = replace(plan, batch_id=batch.id, can_look_up=False, total_timeout=60.0)
     for _ in range(FEWER_KILLS):

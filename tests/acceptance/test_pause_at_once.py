@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from accounts import adds_up, entries, settled_account
-from processes import Processes, eventually, requests_later
-from sending import Plan, create, pause
+from batches import create_batch, eventually
+from processes import Processes, requests_later
+from sending import Plan, pause
 from watching import Call, Watched
 
 import batchkit as bk
@@ -69,7 +70,7 @@ def test_no_request_is_begun_once_pause_has_returned(
     demo: bk.DemoPlatform, target: Watched, ws: bk.Workspace, pace: dict[str, Any]
 ) -> None:
     dice = random.Random(7)
-    batch = create(ws, 80 * MOMENTS, **pace)
+    batch = create_batch(ws, 80 * MOMENTS, **pace)
     moving = []
     for _ in range(MOMENTS):
         at_a_random_moment(demo, dice)
@@ -91,7 +92,7 @@ def test_no_request_is_begun_once_cancel_has_returned(
 ) -> None:
     dice = random.Random(8)
     for _ in range(MOMENTS):
-        batch = create(ws, 300, **pace)
+        batch = create_batch(ws, 300, **pace)
         at_a_random_moment(demo, dice)
         batch.cancel()
         is_quiet_after(demo, target, batch, time.monotonic())
@@ -104,7 +105,7 @@ def test_no_request_is_begun_once_cancel_has_returned(
 def test_a_pause_from_another_process_holds(
     demo: bk.DemoPlatform, target: Watched, ws: bk.Workspace, plan: Plan, processes: Processes, pace: dict[str, Any]
 ) -> None:
-    batch = create(ws, 1600, **pace)
+    batch = create_batch(ws, 1600, **pace)
     batch.pause()
     together = processes.barrier(2)
     other = processes.start(pause, replace(plan, batch_id=batch.id), together)

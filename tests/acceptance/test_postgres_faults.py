@@ -10,9 +10,10 @@ from dataclasses import replace
 
 import pytest
 from accounts import adds_up, settled_account
+from batches import create_batch
 from postgres_server import PostgresServer
 from processes import FULL, PATIENCE, Processes, requests_later
-from sending import Plan, Planner, ShortWorkspace, create, run
+from sending import Plan, Planner, ShortWorkspace, run
 
 import batchkit as bk
 
@@ -33,7 +34,7 @@ def test_a_killed_workers_batch_goes_on_in_another(
     demo: bk.DemoPlatform, plan: Plan, planner: Planner, processes: Processes
 ) -> None:
     dice = random.Random(1)
-    batch = create(planner, 60 * KILLS + 150, max_concurrent=10, batch_interval=0)
+    batch = create_batch(planner, 60 * KILLS + 150, max_concurrent=10, batch_interval=0)
     plan = replace(plan, batch_id=batch.id)
     for step in PLACES:
         processes.ends(processes.start(run, replace(plan, step=step)), -signal.SIGKILL)
@@ -54,7 +55,7 @@ def test_a_server_that_is_killed_and_comes_back_costs_no_row(
 ) -> None:
     dice = random.Random(2)
     with ShortWorkspace(plan) as ws:
-        batch = create(ws, 100 * RESTARTS + 100, max_concurrent=10, batch_interval=0)
+        batch = create_batch(ws, 100 * RESTARTS + 100, max_concurrent=10, batch_interval=0)
         waiting = ws.engine.submit(ws.engine.wait(batch.id, "triggered"))
         for _ in range(RESTARTS):
             requests_later(demo, dice.randint(20, 60))

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from accounts import settled_account
+from batches import create_batch, eventually
 from fault_proxy import FaultProxy
-from processes import Processes, eventually
-from sending import Plan, Planner, create, run
+from processes import Processes
+from sending import Plan, Planner, run
 from watching import Watched
 
 import batchkit as bk
@@ -66,7 +67,7 @@ def run_into_limits(demo: bk.DemoPlatform, target: Watched, store: Path, pace: d
     for share in range(1, times + 1):
         target.before[60 * share] = lambda: demo.faults.rate_limit(3, retry_after=SECONDS)
     with bk.Workspace(target, store=store) as ws:
-        batch = create(ws, 180, **pace)
+        batch = create_batch(ws, 180, **pace)
         batch.join()
         settled_account(demo, batch)
     assert len(target.ended_as(Wait)) == 3 * times
@@ -104,7 +105,7 @@ def test_a_date_is_waited_for(
 def test_the_wait_outlives_the_process_that_was_told(
     demo: bk.DemoPlatform, plan: Plan, planner: Planner, processes: Processes
 ) -> None:
-    batch = create(planner, 100, max_concurrent=5, batch_interval=0)
+    batch = create_batch(planner, 100, max_concurrent=5, batch_interval=0)
     plan = replace(plan, batch_id=batch.id)
     demo.faults.latency = 0.02
     told = processes.start(run, plan)

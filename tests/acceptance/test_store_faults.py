@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from batches import eventually
 from sqlalchemy import Connection, text
 
 import batchkit as bk
@@ -62,13 +63,6 @@ def batch_of(ws: bk.Workspace, values: list[str], config: bk.BatchConfig) -> bk.
     table = bk.read_csv("\n".join(["value", *values]).encode())
     agent = ws.agent()
     return ws.create_batch(ws.validate(table, ws.suggest_mapping(table, agent), agent), config)
-
-
-def eventually(met: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.005)
 
 
 def joined(batch: bk.Batch, seconds: float = 60.0) -> None:

@@ -23,8 +23,9 @@ from pathlib import Path
 
 import pytest
 from accounts import entries, ran, settled_account
-from processes import FULL, Processes, eventually, requests_later
-from sending import STEPS, WINDOW, Plan, Planner, create, run
+from batches import create_batch, eventually
+from processes import FULL, Processes, requests_later
+from sending import STEPS, WINDOW, Plan, Planner, run
 
 import batchkit as bk
 from batchkit.core.request import ATTEMPT_KEY, ITEM_KEY
@@ -60,7 +61,7 @@ def test_processes_started_at_once(
 ) -> None:
     demo.faults.latency = 0.02
     dice = random.Random(count)
-    batch = create(planner, 80 * count + 200, max_concurrent=5, batch_interval=0)
+    batch = create_batch(planner, 80 * count + 200, max_concurrent=5, batch_interval=0)
     plan = replace(plan, batch_id=batch.id)
     together = processes.barrier(count)
     running = {each.pid: each for each in [processes.start(run, plan, together) for _ in range(count)]}
@@ -78,7 +79,7 @@ def test_processes_started_at_once(
 def test_stopped_at_each_step_for_longer_than_the_lease(
     demo: bk.DemoPlatform, plan: Plan, planner: Planner, processes: Processes
 ) -> None:
-    batch = create(planner, 70 * len(STOPPED_AT), max_concurrent=4, batch_interval=0)
+    batch = create_batch(planner, 70 * len(STOPPED_AT), max_concurrent=4, batch_interval=0)
     plan = replace(plan, batch_id=batch.id)
     demo.faults.answer_delay = 0.2
     for step in STOPPED_AT:
@@ -101,7 +102,7 @@ def test_stopped_at_random_moments_for_longer_than_the_lease(
     demo: bk.DemoPlatform, plan: Plan, planner: Planner, processes: Processes
 ) -> None:
     dice = random.Random(STOPS)
-    batch = create(planner, 100 * STOPS + 200, max_concurrent=2, batch_interval=0.1)
+    batch = create_batch(planner, 100 * STOPS + 200, max_concurrent=2, batch_interval=0.1)
     plan = replace(plan, batch_id=batch.id)
     running = {each.pid: each for each in [processes.start(run, plan) for _ in range(2)]}
     taken_over = stops = in_window = 0
@@ -150,7 +151,7 @@ def test_frozen_in_the_window_for_long_enough_sends_that_row_again(
     demo: bk.DemoPlatform, plan: Plan, planner: Planner, processes: Processes
 ) -> None:
     # In the first group: nothing else happens yet. Frozen in a transaction, it would keep the others out of the store.
-    batch = create(planner, 40, max_concurrent=5, batch_interval=0.1)
+    batch = create_batch(planner, 40, max_concurrent=5, batch_interval=0.1)
     plan = replace(plan, batch_id=batch.id)
     frozen = processes.start(run, replace(plan, step=WINDOW, occurrence=3, signal=signal.SIGSTOP))
     processes.stands_still(frozen)
@@ -167,7 +168,7 @@ def test_frozen_in_the_window_for_long_enough_sends_that_row_again(
 def test_the_window_between_check_and_write_is_short(
     demo: bk.DemoPlatform, plan: Plan, planner: Planner, processes: Processes, interval: float
 ) -> None:
-    batch = create(planner, 300, max_concurrent=5, batch_interval=interval)
+    batch = create_batch(planner, 300, max_concurrent=5, batch_interval=interval)
     processes.ends(processes.start(run, replace(plan, batch_id=batch.id)))
     arrived = arrivals(demo)
     # From the note right after the check until the platform has the request: an upper bound.

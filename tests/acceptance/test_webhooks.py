@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from batches import eventually
 from counting import Counting
-from processes import FULL, eventually
+from processes import FULL
 
 import batchkit as bk
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from processes import eventually
+from batches import eventually
 
 import batchkit as bk
 from batchkit.core.suggestion import suggest_mapping

@@ -18,8 +18,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from front_ends import FrontEnd, JupyterLab, Voila
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from tabs import Tab
+
+# A page on a busy machine may take a while.
+expect.set_options(timeout=30_000)
 
 _ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

@@ -99,13 +99,13 @@ def test_a_batch_is_steered_from_the_page(front_end: FrontEnd, tab: Tab, office:
 
     button(card, "Pause March permits").click()
     expect(card).to_contain_text("Paused")
-    sent = office.demo.requests.count
-    time.sleep(1.5)
-    # The batch runs in this process, which hears of the pause within a second.
-    assert office.demo.requests.count <= sent + 4
-    sent = office.demo.requests.count
-    time.sleep(1.5)
-    assert office.demo.requests.count == sent
+    # The batch runs in this process, which hears of the pause when it looks, every second.
+    began, sent = time.monotonic(), 0
+    while office.demo.requests.count != sent:
+        assert time.monotonic() - began < 12
+        sent = office.demo.requests.count
+        time.sleep(1)
+    assert sent < 200
     button(card, "Resume March permits").click()
     expect(card).to_contain_text("Running")
     eventually(lambda: office.demo.requests.count > sent)
@@ -153,7 +153,7 @@ def test_two_tabs_and_another_process_see_one_batch(voila: Voila, tab: Tab, brow
         button(tab, "Pause March permits").click()
         began = time.monotonic()
         expect(second.view.get_by_role("article")).to_contain_text("Paused")
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 12
         batch.cancel()
         for each in (tab, second):
             expect(each.view.get_by_role("article")).to_contain_text("Cancelled")

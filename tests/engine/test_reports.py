@@ -6,17 +6,10 @@ import threading
 import time
 from pathlib import Path
 
-import pandas as pd
+from batches import create_batch
 
 import batchkit as bk
 from batchkit.core.execution import LOST
-
-
-def create(ws: bk.Workspace, rows: int, **limits: object) -> bk.Batch:
-    agent = ws.agent()
-    table = bk.read_csv(pd.DataFrame({"value": [str(n) for n in range(rows)]}))
-    checked = ws.validate(table, ws.suggest_mapping(table, agent), agent)
-    return ws.create_batch(checked, bk.BatchConfig(name="Calls", batch_interval=0, **limits))
 
 
 def answer(value: str) -> str:
@@ -35,7 +28,7 @@ class Unasked(bk.FunctionTarget):
 
 def test_outcomes_come_without_asking(tmp_path: Path) -> None:
     with bk.Workspace(Unasked(answer), store=tmp_path / "s.sqlite") as ws:
-        batch = create(ws, 500, max_concurrent=50).join("finished")
+        batch = create_batch(ws, 500, max_concurrent=50, batch_interval=0).join("finished")
         counts = batch.progress.executions
         assert (counts.succeeded, counts.failed, counts.open) == (499, 1, 0)
         errors = batch.results().query("execution_status == 'failed'")["error"].tolist()
@@ -57,7 +50,7 @@ def test_no_more_calls_run_at_a_time_than_may(tmp_path: Path) -> None:
         return value
 
     with bk.Workspace(bk.FunctionTarget(work), store=tmp_path / "s.sqlite") as ws:
-        batch = create(ws, 60, max_concurrent=20, max_in_flight=3).join("finished")
+        batch = create_batch(ws, 60, max_concurrent=20, max_in_flight=3, batch_interval=0).join("finished")
         assert batch.progress.executions.succeeded == 60
     assert most <= 3
 
@@ -71,7 +64,7 @@ def test_calls_that_had_not_begun_when_it_was_closed_are_cancelled_and_the_other
 
     store = tmp_path / "s.sqlite"
     with bk.Workspace(bk.FunctionTarget(stuck, max_workers=1), store=store) as ws:
-        batch = create(ws, 3, max_concurrent=3).join()
+        batch = create_batch(ws, 3, max_concurrent=3, batch_interval=0).join()
     go_on.set()
     with bk.Workspace(bk.FunctionTarget(stuck), store=store) as ws:
         again = ws.batch(batch.id)

@@ -6,12 +6,13 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
 import httpx
 import pytest
+from batches import eventually
 
 from batchkit.core.agent import Agent
 from batchkit.errors import ConfigError
@@ -26,13 +27,6 @@ PATH = "/agents/v2/agents/filer/execute"
 def demo() -> Iterator[DemoPlatform]:
     with DemoPlatform(agents=[AGENT], duration=0, failure_share=0) as platform:
         yield platform
-
-
-def eventually(met: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not met():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def execute(demo: DemoPlatform, item: str = "0", timeout: float = 5.0) -> httpx.Response:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from batches import eventually
 
 from batchkit.core.agent import Agent, InputVariable
 from batchkit.errors import ConfigError
@@ -103,13 +103,6 @@ def call(platform: DemoPlatform, path: str, body: Any = None) -> Any:
 def execute(platform: DemoPlatform, number: int = 0) -> str:
     body = {"inputs": {"value": "a"}, "metadata": {"batchkit_item": str(number)}}
     return str(call(platform, "/agents/filer/execute", body)["executionId"])
-
-
-def eventually(met: Callable[[], object], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_start_and_end_are_told_and_signed(make: Callable[..., DemoPlatform], listener: Listener) -> None:
