@@ -13,10 +13,11 @@ from hypothesis import settings
 # The modules beside the tests.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from long_form import examples
 from postgres_server import FollowingDatabase, PostgresServer
 
 # What a machine is busy with decides how long an example takes, not what is tested.
-settings.register_profile("batchkit", deadline=None)
+settings.register_profile("batchkit", deadline=None, max_examples=examples(100))
 settings.load_profile("batchkit")
 
 # A shell's background job ignores Ctrl-C, and so would every process under test that is sent one.

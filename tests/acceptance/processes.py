@@ -11,13 +11,12 @@ from multiprocessing.synchronize import Barrier
 
 import psutil
 from batches import eventually
+from long_form import FULL
 
 import batchkit as bk
 
-__all__ = ["FULL", "PATIENCE", "Processes", "requests_later"]
+__all__ = ["PATIENCE", "Processes", "requests_later"]
 
-#: whether the long form was asked for
-FULL = os.environ.get("BATCHKIT_ACCEPTANCE") == "full"
 #: seconds for a process to do its work, however busy the machine is; it only guards against a hang
 PATIENCE = 1200.0 if FULL else 240.0
 

@@ -14,8 +14,9 @@ import pytest
 from accounts import adds_up, keeps_its_pace, sent, settled_account
 from batches import create_batch, eventually
 from crew import Place, PlacedWorkspace, pid_of_runner, submit, work
+from long_form import FULL
 from postgres_server import PostgresServer
-from processes import FULL, Processes, requests_later
+from processes import Processes, requests_later
 
 import batchkit as bk
 from batchkit.core.wake import RESTING, Wake

@@ -11,7 +11,7 @@ import pytest
 from accounts import adds_up, settled_account
 from batches import create_batch
 from fault_proxy import LATE, WAYS, FaultProxy
-from processes import FULL
+from long_form import FULL
 from sending import Plan, ShortWorkspace
 
 import batchkit as bk

@@ -18,7 +18,7 @@ import pytest
 from file_user import STEPS
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from processes import FULL
+from long_form import FULL
 
 import batchkit as bk
 

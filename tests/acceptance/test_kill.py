@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from accounts import adds_up, entries, ran, settled_account
 from batches import create_batch
-from processes import FULL, Processes, requests_later
+from long_form import FULL
+from processes import Processes, requests_later
 from sending import STEPS, Plan, Planner, ShortWorkspace, create_and_run, run
 
 import batchkit as bk

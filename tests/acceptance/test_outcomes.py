@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,12 +13,12 @@ from pathlib import Path
 import pytest
 from batches import create_batch, eventually, most_at_once
 from counting import Counting
+from long_form import FULL
 
 import batchkit as bk
 from batchkit.core.execution import ExecutionStatus
 from batchkit.core.lifecycle import BatchStatus
 
-FULL = os.environ.get("BATCHKIT_ACCEPTANCE") == "full"
 ROWS = 10_000 if FULL else 1_500
 #: beside one request for 50 executions, one for each of so many seconds ...
 SECONDS_A_REQUEST = 30

@@ -11,8 +11,9 @@ from dataclasses import replace
 import pytest
 from accounts import adds_up, settled_account
 from batches import create_batch
+from long_form import FULL
 from postgres_server import PostgresServer
-from processes import FULL, PATIENCE, Processes, requests_later
+from processes import PATIENCE, Processes, requests_later
 from sending import Plan, Planner, ShortWorkspace, run
 
 import batchkit as bk

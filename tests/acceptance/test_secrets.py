@@ -25,7 +25,7 @@ import nbclient
 import nbformat
 import pytest
 from key_user import END, MODES, STEPS
-from processes import FULL
+from long_form import FULL
 
 import batchkit as bk
 

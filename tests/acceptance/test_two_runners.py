@@ -24,7 +24,8 @@ from pathlib import Path
 import pytest
 from accounts import entries, ran, settled_account
 from batches import create_batch, eventually
-from processes import FULL, Processes, requests_later
+from long_form import FULL
+from processes import Processes, requests_later
 from sending import STEPS, WINDOW, Plan, Planner, run
 
 import batchkit as bk

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from batches import eventually
 from counting import Counting
-from processes import FULL
+from long_form import FULL
 
 import batchkit as bk
 

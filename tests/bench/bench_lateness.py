@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 
 import batchkit as bk
+from batchkit.core.suggestion import suggest_mapping
+from batchkit.core.validation import validate
 
 INTERVAL = 0.25
 SIZE = 5
@@ -49,7 +51,7 @@ def _send(url: str, folder: Path, groups: int, burn: bool, stop: threading.Event
     with bk.Workspace(target, store=folder / "store.sqlite") as ws:
         agent = bk.Agent(name="a", id="a", inputs=[bk.InputVariable("value")], version=1)
         table = bk.read_csv("\n".join(["value", *map(str, range(groups * SIZE))]).encode())
-        checked = bk.core.validation.validate(table, bk.core.suggestion.suggest_mapping(table.columns, agent), agent)
+        checked = validate(table, suggest_mapping(table.columns, agent), agent)
         target.profiles = target.pools = _none  # type: ignore[method-assign]
         start = ws.clock.now() + timedelta(seconds=1)
         config = bk.BatchConfig(name="late", start_at=start, max_concurrent=SIZE, batch_interval=INTERVAL)

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from long_form import examples
 
 from batchkit.core.hours import WorkingHours
 from batchkit.core.schedule import Pace
@@ -40,13 +41,13 @@ def shown(at: datetime, window: WorkingHours) -> bool:
     return (day in window.days and clock >= window.start) or ((day - 1) % 7 in window.days and clock < window.end)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(hours, moments)
 def test_it_is_open_when_the_clock_shows_a_time_inside(window: WorkingHours, at: datetime) -> None:
     assert window.is_open(at) == shown(at, window)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(hours, moments, st.lists(st.floats(0, 1), min_size=20, max_size=20))
 def test_next_open_is_the_first_moment_inside(window: WorkingHours, at: datetime, shares: list[float]) -> None:
     found = window.next_open(at)
@@ -56,7 +57,7 @@ def test_next_open_is_the_first_moment_inside(window: WorkingHours, at: datetime
     assert not any(shown(at + share * (found - at), window) for share in shares if at + share * (found - at) < found)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(hours, moments, st.lists(st.floats(0, 1), min_size=20, max_size=20))
 def test_next_close_is_the_first_moment_outside(window: WorkingHours, at: datetime, shares: list[float]) -> None:
     found = window.next_close(at)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
+from long_form import examples
 
 from batchkit.core.agent import InputVariable
 from batchkit.core.cells import READERS, Kind
@@ -337,7 +338,7 @@ CELLS = st.lists(
 )
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(SCHEMAS, CELLS, st.booleans())
 @example({"type": ["integer", "boolean"], "maximum": 5}, ["7", "1", "yes", "x"], True)
 @example({"type": ["number", "null"], "multipleOf": 0.1}, ["0.3", "null", "0.35", "12345678901234567890.5"], False)

@@ -7,7 +7,6 @@ Two engines, as of two processes, share one store file and one target; time is m
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Coroutine
@@ -18,6 +17,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from long_form import FULL
 
 from batchkit.core.execution import Execution
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
@@ -33,7 +33,6 @@ from batchkit.errors import StateError, StoreError
 from batchkit.io.store import SqlStore
 from batchkit.testing import FakeClock, ScriptedTarget
 
-FULL = os.environ.get("BATCHKIT_ACCEPTANCE") == "full"
 ROWS = 9
 POLL = 1.0
 ANSWERS = ["accept", "lost after", "lost before", "refuse", "no connection"]

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from long_form import examples
 
 from batchkit.core.table import ERRORS_COLUMN
 from batchkit.errors import ExportError
@@ -92,13 +93,13 @@ class TestNeutralize:
     @given(st.one_of(risky, st.text()))
     @example("'=")
     @example("''=")
-    @settings(max_examples=500)
+    @settings(max_examples=examples(500))
     def test_restore_undoes_it_exactly(self, text: str) -> None:
         assert restore(neutralize(text)) == text
         assert restore(neutralize(neutralize(text))) == neutralize(text)
 
     @given(st.one_of(risky, st.text()))
-    @settings(max_examples=500)
+    @settings(max_examples=examples(500))
     def test_nothing_it_returns_is_a_formula(self, text: str) -> None:
         safe = neutralize(text)
         assert not safe.startswith(("=", "@", "\t", "\r", "\n"))
@@ -165,7 +166,7 @@ class TestContent:
     )
 
     @given(st.lists(st.tuples(cell, cell), min_size=1, max_size=5))
-    @settings(deadline=None, max_examples=300)
+    @settings(deadline=None, max_examples=examples(300))
     def test_an_export_of_invalid_rows_is_read_back_as_it_was(self, cells: list[tuple[str, str]]) -> None:
         frame = pd.DataFrame(cells, columns=["=a", "b"])
         frame[ERRORS_COLUMN] = "=bad"

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from long_form import examples
 
 from batchkit.errors import ExportError
 from batchkit.io import workbook
@@ -81,7 +82,7 @@ def test_a_workbook_holds_texts_numbers_and_times_and_no_formula(tmp_path: Path)
     assert sheet.freeze_panes == "A2"
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs"]), max_size=12), min_size=1, max_size=6))
 def test_any_text_comes_back_from_a_workbook_as_text(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from long_form import examples
 from sqlalchemy import create_engine, func, select, text
 
 from batchkit.core.execution import Execution, ExecutionOutcome, ExecutionStatus
@@ -563,7 +564,7 @@ commands = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(commands=commands)
 def test_counts_add_up_and_no_item_is_triggered_twice_whatever_happens(tmp_path_factory, commands) -> None:
     async def scenario() -> None:

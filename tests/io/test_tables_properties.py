@@ -8,6 +8,7 @@ import io
 import pandas as pd
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from long_form import examples
 
 from batchkit.core.table import Severity, Table
 from batchkit.errors import TableError
@@ -69,7 +70,7 @@ dialects = st.one_of(
 
 
 @given(tables(), dialects, st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "gb18030"]))
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(400))
 def test_every_cell_comes_back_from_what_csv_writer_wrote(
     table: tuple[list[str], list[list[str]]], dialect: tuple[str, str, int], encoding: str
 ) -> None:
@@ -83,7 +84,7 @@ def test_every_cell_comes_back_from_what_csv_writer_wrote(
 
 
 @given(tables(), dialects)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 def test_both_ways_of_reading_give_the_same_cells_and_places(
     table: tuple[list[str], list[list[str]]], dialect: tuple[str, str, int]
 ) -> None:
@@ -111,7 +112,7 @@ texts = st.text(alphabet=list('ab,"\n\r \u00e9;\0'), max_size=60)
 @example('a,b\r\n"1\n2",3\r\n\r\n4\r\n5,6\r\n\r\n')
 @example("a\n\n1\n\n\n2\n\n")
 @example('a\n5" pipe, 6" pipe\n')
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(500))
 def test_well_formed_text_is_counted_and_placed_as_csv_reader_does(text: str) -> None:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     lines: list[tuple[int, list[str]]] = []
@@ -148,7 +149,7 @@ def test_well_formed_text_is_counted_and_placed_as_csv_reader_does(text: str) ->
 
 
 @given(st.one_of(st.binary(max_size=200), texts.map(str.encode), texts.map(lambda text: text.encode("utf-16"))))
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(500))
 def test_any_bytes_are_a_table_with_problems_or_refused(content: bytes) -> None:
     try:
         table = read_csv(content)
@@ -170,7 +171,7 @@ def test_any_bytes_are_a_table_with_problems_or_refused(content: bytes) -> None:
 @given(
     texts.map(str.encode), st.sampled_from(["ascii", "cp1252", "utf-16", "utf-16-be", "shift_jis", "utf-7", "utf-32"])
 )
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 def test_any_bytes_in_any_given_encoding_are_a_table_or_refused(content: bytes, encoding: str) -> None:
     try:
         table = read_csv(content, encoding=encoding)
@@ -187,7 +188,7 @@ def test_any_bytes_in_any_given_encoding_are_a_table_or_refused(content: bytes, 
 @given(
     st.lists(st.lists(st.one_of(st.none(), st.integers(), st.booleans(), nasty, st.floats()), min_size=2, max_size=2))
 )
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 def test_a_frame_of_objects_becomes_the_text_of_each_cell(rows: list[list[object]]) -> None:
     frame = pd.DataFrame(rows, columns=["x", "y"], dtype=object)
     table = read_csv(frame)
@@ -197,7 +198,7 @@ def test_a_frame_of_objects_becomes_the_text_of_each_cell(rows: list[list[object
 
 
 @given(st.integers(LISTED - 2, LISTED + 3))
-@settings(deadline=None, max_examples=6)
+@settings(deadline=None, max_examples=examples(6))
 def test_ragged_rows_beyond_those_listed_are_counted(count: int) -> None:
     table = read_csv(b"a,b\n1,2\n" + b"x\n" * count)
     listed = [problem for problem in table.problems if problem.row is not None]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from long_form import examples
 
 from batchkit.core.execution import LOST, Execution, ExecutionOutcome, ExecutionStatus
 from batchkit.core.heard import Heard, Hearing
@@ -267,7 +268,7 @@ MOMENTS = [
 ]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     order=st.permutations(range(len(MOMENTS) + 1)),
     lost=st.sets(st.integers(0, len(MOMENTS) - 1)),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from long_form import examples
 
 from batchkit.core.agent import Agent, InputVariable
 from batchkit.core.profile import SelectionStrategy
@@ -236,7 +237,7 @@ ORDERS = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(ORDERS, st.integers(1, 4))
 def test_no_limit_is_ever_exceeded_and_everybody_gets_a_turn(
     orders: list[tuple[str | None, float, bool]], capacity: int
