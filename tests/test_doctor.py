@@ -58,6 +58,7 @@ def test_a_platform_that_is_gone_and_a_key_that_is_not_taken_are_told(platform, 
         platform.close()
         found = of(ws)
         assert not found["platform"].good
+        assert f"{platform.url}/agents/v2/agents could not be read" in found["platform"].advice
         assert found["store"].good
 
 

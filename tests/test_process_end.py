@@ -1,4 +1,4 @@
-"""A script that ends without `close` says what becomes of its batch, and leaves nothing else behind."""
+"""A script that ends without `close` says what becomes of its batch, and says nothing else."""
 
 from __future__ import annotations
 
