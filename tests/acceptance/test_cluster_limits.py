@@ -57,12 +57,12 @@ def test_a_profile_serves_one_execution_at_a_time_over_two_workers(demo: bk.Demo
 def test_what_the_platform_asked_to_wait_for_holds_for_the_next_worker_too(
     demo: bk.DemoPlatform, ws: PlacedWorkspace
 ) -> None:
-    demo.faults.rate_limit(1, retry_after=8)
+    demo.faults.rate_limit(1, retry_after=5)
     # So far apart that the second row is not on its way when the first one's answer comes.
     batch = create_batch(ws, 2, max_concurrent=1, batch_interval=4)
     eventually(lambda: any(request.status == 429 for request in demo.requests))
     [asked] = [request for request in demo.requests if request.status == 429]
-    eventually(lambda: (gate := batch.record.gate_at) and gate > asked.at + timedelta(seconds=7))
+    eventually(lambda: (gate := batch.record.gate_at) and gate > asked.at + timedelta(seconds=4))
     # Its worker leaves it, and whoever is free goes on.
     batch.pause()
     eventually(lambda: pid_of_runner(batch) == 0)
@@ -72,5 +72,5 @@ def test_what_the_platform_asked_to_wait_for_holds_for_the_next_worker_too(
     first, *later = [request.monotonic for request in demo.requests]
     assert first == asked.monotonic
     assert len(later) == 2
-    assert min(later) >= first + 7.9
+    assert min(later) >= first + 4.9
     assert batch.record.epoch in (2, 3)

@@ -18,7 +18,7 @@ import batchkit as bk
 from batchkit.core.request import ATTEMPT_KEY, ITEM_KEY
 from batchkit.errors import BatchPaused
 
-ROWS = 2000 if FULL else 300
+ROWS = 2000 if FULL else 200
 SHARES = dict.fromkeys([way for way in WAYS if way != "pass"], 0.035)
 
 

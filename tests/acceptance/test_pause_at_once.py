@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from accounts import adds_up, entries, settled_account
 from batches import create_batch, eventually
+from long_form import FULL
 from processes import Processes, requests_later
 from sending import Plan, pause
 from watching import Call, Watched
@@ -19,7 +20,7 @@ from watching import Call, Watched
 import batchkit as bk
 from batchkit.core.request import ATTEMPT_KEY, ITEM_KEY
 
-MOMENTS = 20
+MOMENTS = 20 if FULL else 7
 #: seconds a busy machine may take beyond its time
 BUSY = 10.0
 paces = pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from sending import Plan, Planner, ShortWorkspace, run
 
 import batchkit as bk
 
-KILLS = 100 if FULL else 3
-RESTARTS = 20 if FULL else 2
+KILLS = 100 if FULL else 2
+RESTARTS = 20 if FULL else 1
 #: where a worker dies first
 PLACES = ("after the intent", "after the answer", "after the outcome")
 

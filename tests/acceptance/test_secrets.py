@@ -242,7 +242,8 @@ def run_notebook(environment: Mapping[str, str], *more: str) -> tuple[str, dict[
     """
     sources = ["%xmode Verbose\nfrom key_user import KeyUser\nuser = KeyUser()"]
     sources += [f"user.step({step!r})" for step in STEPS]
-    sources += ["user", "%whos", "_oh", "user.widgets()", "user.keep_copies()"]
+    succeed = ["user", "%whos", "_oh", "user.widgets()", "user.keep_copies()"]
+    sources += succeed
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     history = Path(environment["HOME"]) / HISTORY
     client = nbclient.NotebookClient(
@@ -253,6 +254,9 @@ def run_notebook(environment: Mapping[str, str], *more: str) -> tuple[str, dict[
             client.execute_cell(cell, number)
         client.set_widgets_metadata()
         saved = nbformat.writes(notebook)
+        assert not [
+            cell for cell in notebook.cells[-len(succeed) :] if "error" in {o.output_type for o in cell.outputs}
+        ]
         assert END in str(notebook.cells[-1].outputs)
         assert notebook.metadata.widgets
         notebook.cells = [nbformat.v4.new_code_cell(source) for source in more]

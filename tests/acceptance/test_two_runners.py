@@ -56,7 +56,7 @@ def owner(journal: Path) -> int:
     return leases[-1]["pid"] if leases else 0
 
 
-@pytest.mark.parametrize("count", [2, 10])
+@pytest.mark.parametrize("count", [2, 10] if FULL else [4])
 def test_processes_started_at_once(
     demo: bk.DemoPlatform, plan: Plan, planner: Planner, processes: Processes, count: int
 ) -> None:
@@ -121,6 +121,7 @@ def test_stopped_at_random_moments_for_longer_than_the_lease(
         else:
             in_window += 1
         processes.go_on(process)
+    batch.update(batch_interval=0)
     for process in running.values():
         processes.ends(process)
     settled_account(demo, batch)

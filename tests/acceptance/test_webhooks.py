@@ -20,7 +20,7 @@ from long_form import FULL
 
 import batchkit as bk
 
-ROWS = 10_000 if FULL else 1_000
+ROWS = 10_000 if FULL else 600
 SECONDS = 900.0 if FULL else 240.0
 
 
