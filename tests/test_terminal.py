@@ -9,14 +9,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from batch_records import batch_record
 from hypothesis import given
 from hypothesis import strategies as st
 
 from batchkit import terminal
 from batchkit.core.lifecycle import BatchStatus
 from batchkit.core.progress import ExecutionCounts, Progress
-from batchkit.core.record import BatchRecord
-from batchkit.core.schedule import Pace
 from batchkit.core.target import TargetInfo
 from batchkit.terminal import (
     SIGNALS,
@@ -33,34 +32,17 @@ from batchkit.terminal import (
 )
 
 NOW = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
-BATCH = BatchRecord(
+BATCH = batch_record(
+    NOW,
     id="b234567890",
     name="March",
-    status=BatchStatus.RUNNING,
-    agent_id="a",
     agent_name="Filer",
     version=1,
     target=TargetInfo(kind="asteroid", url="http://127.0.0.1:1"),
-    pace=Pace(max_concurrent=5, batch_interval=60),
-    default_profile=None,
-    columns=(),
-    mapping={},
     source="permits.csv",
-    fingerprint="",
-    index_kind=None,
     owner="ada",
     progress=Progress(total=10, pending=6, triggered=4),
-    created_at=NOW,
-    start_at=NOW,
-    started_at=NOW,
-    finished_at=None,
-    reason="",
-    gate_at=None,
     next_due=NOW + timedelta(seconds=60),
-    revision=1,
-    epoch=1,
-    runner="here:1:x",
-    runner_alive=True,
 )
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from batch_records import batch_record
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,42 +15,12 @@ from batchkit.core.flow import Flow
 from batchkit.core.hours import WorkingHours
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.progress import ExecutionCounts, Progress
-from batchkit.core.record import BatchRecord, Event, ItemRecord
-from batchkit.core.schedule import Pace
-from batchkit.core.target import TargetInfo
+from batchkit.core.record import Event, ItemRecord
 
 #: a Thursday
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
-BATCH = BatchRecord(
-    id="b1",
-    name="b",
-    status=BatchStatus.RUNNING,
-    agent_id="a",
-    agent_name="A",
-    version=None,
-    target=TargetInfo(kind="scripted", url="memory"),
-    pace=Pace(max_concurrent=5, batch_interval=60),
-    default_profile=None,
-    columns=(),
-    mapping={},
-    source="",
-    fingerprint="",
-    index_kind=None,
-    owner="",
-    progress=Progress(total=9, pending=9),
-    created_at=NOW,
-    start_at=NOW,
-    started_at=NOW,
-    finished_at=None,
-    reason="",
-    gate_at=None,
-    next_due=NOW,
-    revision=0,
-    epoch=1,
-    runner="host:1:x",
-    runner_alive=True,
-)
+BATCH = batch_record(NOW)
 ITEM = ItemRecord(
     item=4,
     row=6,

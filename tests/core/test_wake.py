@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from batch_records import batch_record
 
 from batchkit.core.flow import Flow
 from batchkit.core.hours import WorkingHours
@@ -11,7 +12,6 @@ from batchkit.core.lifecycle import BatchStatus
 from batchkit.core.progress import ExecutionCounts, Progress
 from batchkit.core.record import BatchRecord
 from batchkit.core.schedule import Pace
-from batchkit.core.target import TargetInfo
 from batchkit.core.wake import next_wake
 
 NOW = datetime(2030, 1, 7, 12, tzinfo=UTC)
@@ -19,31 +19,14 @@ HOUR = timedelta(hours=1)
 
 
 def batch(status: BatchStatus, *, next_due: datetime | None = None, **counts: int) -> BatchRecord:
-    return BatchRecord(
-        id="b",
-        name="b",
+    return batch_record(
+        NOW,
         status=status,
-        agent_id="a",
-        agent_name="a",
-        version=None,
-        target=TargetInfo(kind="scripted", url="memory"),
         pace=Pace(max_concurrent=1, batch_interval=60),
-        default_profile=None,
-        columns=(),
-        mapping={},
-        source="",
-        fingerprint="",
-        index_kind=None,
-        owner="",
         progress=Progress(total=9, **counts),
-        created_at=NOW,
         start_at=NOW + HOUR,
         started_at=None,
-        finished_at=None,
-        reason="",
-        gate_at=None,
         next_due=next_due,
-        revision=0,
         epoch=0,
         runner="",
         runner_alive=False,

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from demo_calls import agent_id, call, execute, filed, get
 
 from batchkit.core.agent import Agent, InputVariable, WorkflowVersion
 from batchkit.core.profile import AgentProfile, SelectionStrategy
@@ -26,31 +27,6 @@ FILER = Agent(name="Filer", inputs=[InputVariable("client", schema={"type": "str
 def demo() -> Iterator[DemoPlatform]:
     with DemoPlatform(duration=0, failure_share=0) as platform:
         yield platform
-
-
-def call(demo: DemoPlatform, method: str, path: str, **options: Any) -> httpx.Response:
-    with httpx.Client(base_url=demo.url, headers={"X-Api-Key": demo.api_key}, trust_env=False) as client:
-        return client.request(method, path, **options)
-
-
-def get(demo: DemoPlatform, path: str, **params: Any) -> Any:
-    answer = call(demo, "GET", f"/agents/v2{path}", params=params)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def agent_id(demo: DemoPlatform, name: str) -> str:
-    return str(get(demo, "/agents", searchName=name)["items"][0]["id"])
-
-
-def execute(demo: DemoPlatform, agent: str, **body: Any) -> httpx.Response:
-    return call(demo, "POST", f"/agents/v2/agents/{agent}/execute", json=body)
-
-
-def filed(demo: DemoPlatform, client: str, **metadata: str) -> str:
-    answer = execute(demo, agent_id(demo, "Filer"), inputs={"client": client}, metadata=metadata)
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["executionId"])
 
 
 def test_it_listens_on_loopback_at_a_free_port() -> None:
