@@ -15,7 +15,8 @@ from batchkit.core.outcome import Outcome, Refused, Triggered
 from batchkit.core.ports import Clock, Reporting, Store, Target
 from batchkit.core.record import BatchRecord, ItemOutcome, Lease, Tick
 from batchkit.core.retry import Health, RetryPolicy
-from batchkit.core.schedule import after_group, has_missed_slots
+from batchkit.core.schedule import after_group
+from batchkit.engine.catch_up import CatchUp
 from batchkit.engine.deadline import Deadline
 from batchkit.engine.follower import Follower
 from batchkit.engine.gate import Gate
@@ -83,6 +84,7 @@ class Runner:
         #: a claim failed in the store, and may have been recorded all the same
         self._unsure = False
         self._gate = Gate(clock)
+        self._catching_up = CatchUp(store=store, clock=clock)
         self._sender = Sender(
             lease.batch_id,
             target=target,
@@ -334,16 +336,9 @@ class Runner:
     async def _catch_up(self) -> bool:
         """Stagger anew where slots were missed; whether that was done."""
         batch = self._batch
-        if batch is None or batch.next_due is None or not self._claimable():
+        if batch is None or not self._claimable():
             return False
-        now = self._clock.now()
-        if not has_missed_slots(batch.next_due, now, batch.pace):
-            return False
-        behind = (now - batch.next_due).total_seconds()
-        message = f"The schedule was {behind:,.0f} s behind; the pending rows have new times, from now on."
-        # That rows wait for room is no news.
-        await self._store.restagger(self._lease, "" if self._was_full else message)
-        return True
+        return await self._catching_up.begin(self._lease, batch, was_full=self._was_full)
 
     # Sending
 

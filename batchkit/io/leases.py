@@ -17,7 +17,7 @@ from batchkit.io.ledger import log, shift
 from batchkit.io.ownership import owned
 from batchkit.io.reading import find_batch, is_alive
 from batchkit.io.schema import batches, items
-from batchkit.io.transaction import server_seconds
+from batchkit.io.transaction import look_at_clock_again, server_seconds
 
 __all__ = [
     "CLUSTER_LEASE_SECONDS",
@@ -28,6 +28,7 @@ __all__ = [
     "doubt_unfinished",
     "entrust_batch",
     "is_held",
+    "keep_lease",
     "lease_time",
     "needs_renewal",
     "release_lease",
@@ -86,6 +87,16 @@ def acquire_lease(
         )
     )
     return lease
+
+
+def keep_lease(connection: Connection, lease: Lease, boot: tuple[str, float]) -> None:
+    """Keep the batch's lease until its holder's next visit, which renews it, after what may have taken long.
+
+    boot: as the clock is now, not when the transaction began.
+    """
+    look_at_clock_again(connection)
+    expires = lease_time(connection, boot) + _RENEW_BELOW * lease.seconds
+    connection.execute(update(batches).where(batches.c.id == lease.batch_id).values(lease_expires=expires))
 
 
 def release_lease(connection: Connection, lease: Lease) -> None:

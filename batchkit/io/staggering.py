@@ -18,6 +18,10 @@ from batchkit.io.schema import IS_PENDING, items, microseconds
 
 __all__ = ["due_times", "flow_of", "stagger", "stagger_from"]
 
+#: from so many on it counts how long giving them new times takes; how many get theirs in a second on a modest machine
+_MANY = 20_000
+_MOVED_A_SECOND = {"sqlite": 60_000, "postgresql": 20_000}
+
 
 @lru_cache(maxsize=256)
 def flow_of(text: str | None) -> Flow:
@@ -48,8 +52,10 @@ def stagger_from(connection: Connection, batch: Row[Any], now: datetime) -> int:
 def stagger(connection: Connection, batch: Row[Any], pace: Pace, start: datetime) -> int:
     """Give pending items new times from `start`, as `core.schedule.restagger` says; returns how many moved.
 
-    What the user set by hand and lies ahead stays.
+    What the user set by hand and lies ahead stays. Of very many, the first is due when they all have their times.
     """
+    if batch.n_pending > _MANY:
+        start += timedelta(seconds=batch.n_pending / _MOVED_A_SECOND[connection.dialect.name])
     moving = and_(
         items.c.batch_id == batch.id,
         IS_PENDING,

@@ -304,6 +304,7 @@ class SqlStore(StoreViews):
             if not leases.is_held(batch, lease):
                 return 0
             moved = stagger_from(connection, batch, now)
+            leases.keep_lease(connection, lease, self._clock.boot())
             if message:
                 log(connection, batch.id, now, "batchkit", "restaggered", message)
             return moved

@@ -12,7 +12,18 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ARRAY, ColumnElement, Connection, Double, Table, any_, cast, func, insert, literal, select, text
 
-__all__ = ["LOCKS", "among", "count_anew", "hold", "insert_many", "is_read", "key_of", "server_seconds", "whole"]
+__all__ = [
+    "LOCKS",
+    "among",
+    "count_anew",
+    "hold",
+    "insert_many",
+    "is_read",
+    "key_of",
+    "look_at_clock_again",
+    "server_seconds",
+    "whole",
+]
 
 T = TypeVar("T")
 
@@ -49,6 +60,11 @@ def server_seconds(connection: Connection) -> float | None:
     if seconds is None:
         seconds = connection.info["batchkit_seconds"] = connection.scalar(_CLOCK)
     return seconds
+
+
+def look_at_clock_again(connection: Connection) -> None:
+    """Have `server_seconds` say what the clock is now, not when the transaction began."""
+    connection.info["batchkit_seconds"] = None
 
 
 def among(connection: Connection, column: ColumnElement[T], values: Sequence[T]) -> ColumnElement[bool]:

@@ -87,13 +87,18 @@ def workspace(url: str, key: str, store: str) -> Iterator[bk.Workspace]:
         yield ws
 
 
-def created(ws: bk.Workspace, count: int, rows: int, start: datetime, most: int, interval: float) -> list[bk.Batch]:
+def created_by(ws: bk.Workspace, checked: bk.Validation, config: bk.BatchConfig) -> bk.Batch:
+    """A batch for the fast server, which knows of no profiles."""
     ws.target.profiles = ws.target.pools = _none  # type: ignore[method-assign, assignment]
+    return ws.create_batch(checked, config)
+
+
+def created(ws: bk.Workspace, count: int, rows: int, start: datetime, most: int, interval: float) -> list[bk.Batch]:
     frame = pd.DataFrame({"value": [str(number) for number in range(rows)]})
     table = bk.read_csv(frame)
     checked = validate(table, suggest_mapping(table.columns, AGENT), AGENT)
     config = bk.BatchConfig(name="b", start_at=start, max_concurrent=most, batch_interval=interval)
-    return [ws.create_batch(checked, config) for _ in range(count)]
+    return [created_by(ws, checked, config) for _ in range(count)]
 
 
 def pace(server: PostgresServer, items: int, rate: int, interval: float) -> None:

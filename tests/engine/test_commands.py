@@ -329,6 +329,28 @@ def test_slots_missed_in_sleep_are_staggered_from_now_and_the_log_says_so(bench)
     asyncio.run(scenario())
 
 
+def test_a_batch_so_large_that_new_times_take_longer_than_its_interval_goes_on(bench) -> None:
+    async def scenario() -> None:
+        async with bench() as b:
+            restagger, given = b.store.restagger, []
+
+            async def slowly(*args: object) -> int:
+                moved = await restagger(*args)
+                given.append(moved)
+                b.clock.sleep(90)
+                return moved
+
+            b.store.restagger = slowly
+            batch_id = await b.batch(20, max_concurrent=5, batch_interval=10)
+            await b.reaches(batch_id, lambda r: r.progress.triggered == 5)
+            b.clock.sleep(3600)
+            await b.clock.advance(40)
+            await b.reaches(batch_id, lambda r: r.status is BatchStatus.COMPLETED)
+            assert given == [15]
+
+    asyncio.run(scenario())
+
+
 def test_a_clock_set_forward_does_not_break_the_rate(bench) -> None:
     async def scenario() -> None:
         async with bench() as b:
