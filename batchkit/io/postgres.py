@@ -11,8 +11,9 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
 from batchkit.errors import ConfigError, StoreError
-from batchkit.io.address import label_of
+from batchkit.io.address import conninfo_of, label_of
 from batchkit.io.migrations import SCHEMA_VERSION, is_current, migrate
+from batchkit.io.postgres_advice import advice_by_code, advice_on_no_answer, advice_on_turning_away
 from batchkit.io.transaction import is_read, whole
 
 __all__ = ["PostgresDatabase"]
@@ -27,6 +28,8 @@ _CONNECTION: Mapping[str, Any] = {
     "tcp_user_timeout": 15_000,
     "fallback_application_name": "batchkit",
 }
+#: seconds; the driver takes no fewer
+_SHORTEST_TIMEOUT = "2"
 #: a process that stands still in the middle of a transaction holds others up no longer than this
 _SESSION = """
 SET lock_timeout = {lock_timeout:d};
@@ -40,36 +43,14 @@ _BEGIN_SETUP = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _BEGIN_WRITE = f"{_BEGIN_SETUP}; SELECT {_CLOCK}, (SELECT version FROM schema_version)"
 
-_BUSY = "Another process holds the batch. batchkit tries again; if it stays so, find who is in a long transaction."
-_LOST = (
-    "batchkit tries again; what was recorded is safe. If it stays so, see whether the server runs and can be reached."
-)
-_FULL = "The server's disk is full. Free some space; what was recorded so far is safe."
-_RIGHTS = "Ask whoever keeps the database for the right to create and change tables in it."
-#: what is to be done, by the beginning of PostgreSQL's code for the error; the longest that fits
-_ADVICE = {
-    "25006": "This server only answers questions. Name the one that takes writes.",
-    "3D000": "Create the database first: createdb does.",
-    "3F000": "Create the schema first, or name another one.",
-    "42501": _RIGHTS,
-    "53": "The server has no more connections or memory to give. batchkit tries again.",
-    "53100": _FULL,
-    "55P03": _BUSY,
-    "08": _LOST,
-    "57P": _LOST,
-    "25P03": _LOST,
-    "XX": "The database is damaged. Restore it from a backup, or name another store.",
-}
 #: undone because of another transaction: they would have gone on for ever, or wanted to write the same row first
 _CONFLICTS = frozenset({"40001", "40P01", "23505"})
 #: after these the connection is as good as before
 _HARMLESS = _CONFLICTS | {"53100", "55P03", "42501", "25006"}
-_TURNED_AWAY = (
-    "Check the user and the database in the URL, and how the password is given: "
-    "PGPASSWORD or ~/.pgpass keep it out of the URL."
-)
-#: what a server says that will let us in later
-_AT_THE_MOMENT = ("starting up", "shutting down", "recovery", "too many", "remaining connection slots")
+#: how the driver begins when no connection came about, and what stands before what the server says itself
+_NO_CONNECTION, _SAID_BY_SERVER = "connection failed: ", ":  "
+#: that there is no room for us comes without a code, too
+_CROWDED = ("too many", "remaining connection slots")
 #: what the driver asks whoever reads it
 _QUESTION = re.compile(r" Is the server running [^?]*\?")
 _BROKEN = ("08", "57P", "25P03")
@@ -149,7 +130,9 @@ class PostgresDatabase:
         code = _code(error)
         if code:
             return code.startswith(_BROKEN)
-        return isinstance(_cause(error), _driver().OperationalError) and not _is_turned_away(error)
+        if not isinstance(_cause(error), _driver().OperationalError):
+            return False
+        return not _is_not_let_in(error) or _is_crowded(error) or self._is_on_its_way()
 
     def is_unwritable(self, error: Exception) -> bool:
         """Whether it was given half a character, or NUL."""
@@ -164,13 +147,25 @@ class PostgresDatabase:
         if self._url.password:
             # The driver does not show it, and neither does whatever stands between it and the server.
             said = said.replace(str(self._url.password), "***")
-        fitting = [start for start in _ADVICE if code.startswith(start)] if code else []
-        advice = _ADVICE[max(fitting, key=len)] if fitting else _LOST if self.is_lost(error) else ""
-        if _is_turned_away(error):
-            advice = _TURNED_AWAY
+        crowded, lost = _is_crowded(error), self.is_lost(error)
+        if code:
+            advice = advice_by_code(code)
+        elif lost and not crowded:
+            advice = advice_on_no_answer(said)
+        elif crowded or _is_not_let_in(error):
+            advice = advice_on_turning_away(said, crowded=crowded, asks_password=_asks_password(error))
+        else:
+            advice = ""
         failed = StoreError(f"The store {self.label} failed: {said}. {advice}".rstrip())
-        failed.passing = self.is_lost(error)
+        failed.passing = lost
         return failed
+
+    def _is_on_its_way(self) -> bool:
+        """Whether the server starts, stops or recovers. It says so in its own language, but this asks for its code."""
+        # Nothing else of this process runs meanwhile; the server has just answered.
+        url = self._url.update_query_dict({"connect_timeout": _SHORTEST_TIMEOUT})
+        pq = _driver().pq
+        return pq.PGconn.ping(conninfo_of(url).encode()) in (pq.Ping.REJECT, pq.Ping.NO_RESPONSE)
 
     def _configure(self, connection: Any, _record: object) -> None:
         connection.execute(_SESSION.format(lock_timeout=int(self._lock_timeout * 1000))).close()
@@ -215,10 +210,21 @@ def _code(error: Exception) -> str:
     return getattr(_cause(error), "sqlstate", None) or ""
 
 
-def _is_turned_away(error: Exception) -> bool:
-    """Whether the server is there and does not let us in. It gives no code for that, and comes and goes with others."""
+def _is_not_let_in(error: Exception) -> bool:
+    """Whether the server is there and does not let us in, now or for good. The driver has no code for that."""
     said = str(_cause(error))
-    return not _code(error) and "FATAL:" in said and not any(word in said for word in _AT_THE_MOMENT)
+    return not _code(error) and _NO_CONNECTION in said and (_SAID_BY_SERVER in said or _asks_password(error))
+
+
+def _asks_password(error: Exception) -> bool:
+    """Whether the server asks for a password, and got none."""
+    return bool(getattr(getattr(_cause(error), "pgconn", None), "needs_password", False))
+
+
+def _is_crowded(error: Exception) -> bool:
+    """Whether the server has no connection to give."""
+    said = str(_cause(error))
+    return _is_not_let_in(error) and any(word in said for word in _CROWDED)
 
 
 def _begin(connection: Connection) -> None:
