@@ -25,6 +25,8 @@ _FLOW = tuple(field.name for field in fields(Flow))
 _LONGEST_INTERVAL = 366 * 86_400
 #: seconds; times are kept to the microsecond
 _SHORTEST_INTERVAL = 1e-6
+#: the largest whole number that every kind of store keeps
+_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -230,7 +232,7 @@ def _name(value: object) -> str:
 def _version(value: object) -> int | None:
     if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < 1):
         raise ConfigError(f"version must be a workflow version, a whole number from 1, or None, not {value!r}.")
-    return None if value is None else int(value)
+    return None if value is None else _storable("version", value)
 
 
 def _default_profile(value: object) -> str | AgentProfile | ProfilePool | None:
@@ -244,12 +246,18 @@ def _default_profile(value: object) -> str | AgentProfile | ProfilePool | None:
 def _max_concurrent(value: object) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"max_concurrent must be a whole number of rows, 1 or more, not {value!r}.")
-    return int(value)
+    return _storable("max_concurrent", value)
 
 
 def _trial(value: object) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
         raise ConfigError(f"trial must be a whole number of rows to try first, 0 or more, not {value!r}.")
+    return _storable("trial", value)
+
+
+def _storable(name: str, value: Integral) -> int:
+    if int(value) > _LARGEST:
+        raise ConfigError(f"{name} must be at most {_LARGEST:,}, not {value}.")
     return int(value)
 
 

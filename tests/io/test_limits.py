@@ -21,7 +21,7 @@ from batchkit.core.record import ItemOutcome, Lease, NewBatch, Tick
 from batchkit.core.request import NewItem
 from batchkit.core.schedule import Pace
 from batchkit.core.target import TargetInfo
-from batchkit.errors import StateError
+from batchkit.errors import ConfigError, StateError
 from batchkit.io.schema import batches
 from batchkit.io.store import SqlStore
 from batchkit.testing import FakeClock
@@ -211,5 +211,21 @@ def test_rows_ahead_of_a_pending_one_are_counted(shop: Shop) -> None:
         lease = await shop.batch(5, Flow())
         await shop.store.reschedule_items(lease.batch_id, [0], shop.start + 10 * MINUTE, "user")
         assert [await shop.store.ahead_of(lease.batch_id, item) for item in range(5)] == [4, 0, 1, 2, 3]
+
+    asyncio.run(scenario())
+
+
+def test_the_largest_limits_are_kept_and_worked_with(shop: Shop) -> None:
+    async def scenario() -> None:
+        most = 2**31 - 1
+        lease = await shop.batch(3, Flow(max_in_flight=most), Pace(max_concurrent=most, batch_interval=60))
+        await shop.store.pause(lease.batch_id, "Ada")
+        await shop.store.resume(lease.batch_id, "Ada")
+        await shop.store.change_limits(lease.batch_id, Limits(max_concurrent=most - 1), "Ada")
+        tick = await shop.store.tick(lease, claim=most, until=shop.clock.now())
+        assert len(tick.claimed) == 3
+        assert tick.batch.pace.max_concurrent == most - 1
+        with pytest.raises(ConfigError, match="at most 2,147,483,647"):
+            Limits(max_concurrent=most + 1)
 
     asyncio.run(scenario())
