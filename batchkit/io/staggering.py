@@ -20,7 +20,7 @@ __all__ = ["due_times", "flow_of", "stagger", "stagger_from"]
 
 #: from so many on it counts how long giving them new times takes; how many get theirs in a second on a modest machine
 _MANY = 20_000
-_MOVED_A_SECOND = {"sqlite": 60_000, "postgresql": 20_000}
+_MOVED_A_SECOND = {"sqlite": 60_000, "postgresql": 12_000}
 
 
 @lru_cache(maxsize=256)
