@@ -1,7 +1,9 @@
-"""Which batches there are for whoever asks: a statement about batches begins with one of these conditions.
+"""Which batches there are for whoever asks.
 
-A batch of another owner is as if it did not exist. The condition is part of the statement, so that nothing of such a
-batch is locked, waited for or read, and looking for it takes no other time.
+A batch of another owner is as if it did not exist, but for `count_others`. A statement that finds batches has one of
+these conditions in itself, or, built once for all, the same as `reading.find_batch`: so nothing of such a batch is
+locked, waited for or read, and looking for it takes no other time. What goes by the id of a batch that was found asks
+no more.
 """
 
 from __future__ import annotations

@@ -164,8 +164,9 @@ def _found(connection: Connection, batch_id: str, anybodys: Select[Any], own: Se
 
 
 def find_begun(connection: Connection, batch_id: str) -> Row[Any]:
-    """The row of a batch that is being made, which nobody else sees. Raises NotFoundError."""
-    row = connection.execute(select(batches).where(batches.c.id == batch_id, owned(connection))).first()
+    """The row of a batch that is being made, which nobody else sees. Raises NotFoundError, also for a published one."""
+    query = select(batches).where(batches.c.id == batch_id, batches.c.ready.is_(False), owned(connection))
+    row = connection.execute(query).first()
     if row is None:
         raise _unknown(batch_id)
     return row
@@ -177,10 +178,10 @@ def check_seen(connection: Connection, batch_id: str) -> None:
         raise _unknown(batch_id)
 
 
-def hold_batch(connection: Connection, batch_id: str) -> bool:
-    """Keep other transactions from writing to the batch until this one ends; whether there is such a batch."""
+def hold_batch(connection: Connection, batch_id: str) -> None:
+    """Keep other transactions from writing to the batch until this one ends, if there is such a batch."""
     query = select(batches.c.id).where(batches.c.id == batch_id, seen(connection))
-    return connection.scalar(query.with_for_update()) is not None
+    connection.execute(query.with_for_update())
 
 
 def _unknown(batch_id: str) -> NotFoundError:

@@ -510,6 +510,23 @@ def test_saved_mappings_are_kept_per_agent_and_header_and_can_be_deleted(run) ->
     run(scenario)
 
 
+def test_a_batch_is_published_once_and_takes_no_rows_then(run: Run) -> None:
+    async def scenario(shop: Shop) -> None:
+        batch_id = await shop.batch()
+        await shop.store.cancel(batch_id, "Ada")
+        for late in (
+            shop.store.publish(batch_id, "Ada"),
+            shop.store.add(batch_id, [shop.item(5)]),
+            shop.store.leave_out(batch_id, [(9, None, ["x"], "wrong")]),
+        ):
+            with pytest.raises(NotFoundError):
+                await late
+        record = await shop.store.batch(batch_id)
+        assert (record.status, record.progress.total) == (BatchStatus.CANCELLED, 5)
+
+    run(scenario)
+
+
 def test_a_store_of_a_newer_version_is_refused(run) -> None:
     async def scenario(shop: Shop) -> None:
         await shop.batch(1)
