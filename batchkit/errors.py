@@ -96,6 +96,8 @@ class StoreError(BatchkitError):
 
     #: its server cannot be reached at the moment: what runs waits, and goes on by itself once it can
     passing = False
+    #: its server works, and another process was at work on the same batch for longer than is waited
+    busy = False
 
 
 class EngineError(BatchkitError):

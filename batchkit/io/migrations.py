@@ -24,7 +24,7 @@ from batchkit.io.schema import (
 )
 from batchkit.io.transaction import hold
 
-__all__ = ["SCHEMA_VERSION", "is_current", "migrate"]
+__all__ = ["SCHEMA_VERSION", "is_current", "migrate", "other_form"]
 
 #: held while the tables are made, or get another form
 _FORM = "form"
@@ -154,3 +154,11 @@ def is_current(connection: Connection) -> bool:
     if not inspect(connection).has_table(_versions.name):
         return False
     return bool(connection.scalar(select(_versions.c.version)) == SCHEMA_VERSION)
+
+
+def other_form(label: str) -> StoreError:
+    """The error of a store whose tables another version of batchkit changed while it was open."""
+    return StoreError(
+        f"The store {label} was brought to the form of another version of batchkit while it was in use. Nothing "
+        "more is sent. Install that version here, too, and start this process or kernel anew."
+    )

@@ -12,7 +12,7 @@ from sqlalchemy.pool import StaticPool
 
 from batchkit.errors import ConfigError, StoreError
 from batchkit.io.address import conninfo_of, label_of
-from batchkit.io.migrations import SCHEMA_VERSION, is_current, migrate
+from batchkit.io.migrations import SCHEMA_VERSION, is_current, migrate, other_form
 from batchkit.io.postgres_advice import advice_by_code, advice_on_no_answer, advice_on_turning_away
 from batchkit.io.transaction import is_read, whole
 
@@ -46,7 +46,8 @@ _BEGIN_WRITE = f"{_BEGIN_SETUP}; SELECT {_CLOCK}, (SELECT version FROM schema_ve
 #: undone because of another transaction: they would have gone on for ever, or wanted to write the same row first
 _CONFLICTS = frozenset({"40001", "40P01", "23505"})
 #: after these the connection is as good as before
-_HARMLESS = _CONFLICTS | {"53100", "55P03", "42501", "25006"}
+_LOCKED = "55P03"
+_HARMLESS = _CONFLICTS | {"53100", _LOCKED, "42501", "25006"}
 #: how the driver begins when no connection came about, and what stands before what the server says itself
 _NO_CONNECTION, _SAID_BY_SERVER = "connection failed: ", ":  "
 #: that there is no room for us comes without a code, too
@@ -99,10 +100,7 @@ class PostgresDatabase:
     def check(self, connection: Connection) -> None:
         """Raise StoreError if another version of batchkit has changed the tables since they were opened."""
         if connection.info.get("batchkit_form") != SCHEMA_VERSION:
-            raise StoreError(
-                f"The store {self.label} was brought to the form of another version of batchkit while it was in "
-                "use. Nothing more is sent. Install that version here, too, and start this process or kernel anew."
-            )
+            raise other_form(self.label)
 
     def verify(self) -> None:
         """Nothing to verify: the server answers for what it has committed."""
@@ -157,7 +155,7 @@ class PostgresDatabase:
         else:
             advice = ""
         failed = StoreError(f"The store {self.label} failed: {said}. {advice}".rstrip())
-        failed.passing = lost
+        failed.passing, failed.busy = lost, code == _LOCKED
         return failed
 
     def _is_on_its_way(self) -> bool:

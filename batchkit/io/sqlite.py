@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
 from batchkit.errors import StoreError
-from batchkit.io.migrations import is_current, migrate
+from batchkit.io.migrations import is_current, migrate, other_form
 from batchkit.io.store_files import MOUNTS, StoreFiles
 from batchkit.io.text_search import add_functions
 from batchkit.io.transaction import is_read, whole
@@ -111,10 +111,7 @@ class SqliteFile:
         form = _form(connection)
         if form != self._form:
             if not is_current(connection):
-                raise StoreError(
-                    f"The store {self.path} was brought to the form of another version of batchkit while it was in "
-                    "use. Nothing more is sent. Install that version here, too, and start this process or kernel anew."
-                )
+                raise other_form(self.label)
             self._form = form
 
     def verify(self) -> None:

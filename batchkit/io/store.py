@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 from collections.abc import Callable, Collection, Sequence
@@ -27,6 +28,7 @@ from batchkit.core.record import (
 )
 from batchkit.core.request import NewItem
 from batchkit.core.viewer import EVERYBODY, Viewer
+from batchkit.errors import StoreError
 from batchkit.io import (
     commands,
     creation,
@@ -51,8 +53,12 @@ from batchkit.io.store_views import StoreViews
 
 __all__ = ["SqlStore"]
 
+logger = logging.getLogger("batchkit")
+
 #: no vowels and nothing that looks like something else
 _ID_ALPHABET = "23456789bcdfghjkmnpqrstvwxz"
+#: a command waits so long for another process that is at work on the batch: a million rows get new times in a minute
+_PATIENCE_SECONDS = 90.0
 #: items changed in one transaction: well under a second
 _PIECE = 5_000
 
@@ -354,4 +360,12 @@ class SqlStore(StoreViews):
             work(connection, batch_id, *args)
             return reading.read_batch(connection, batch_id, boot)
 
-        return await self._database.write(both)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return await self._database.write(both)
+            except StoreError as error:
+                if not error.busy or loop.time() >= end:
+                    raise
+                logger.warning("%s: another process is at work on the batch; the command waits for it", batch_id)

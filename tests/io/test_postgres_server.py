@@ -124,6 +124,22 @@ def test_whoever_waits_too_long_for_another_process_is_told(site: Site) -> None:
     play(scenario)
 
 
+def test_a_command_waits_for_who_is_long_at_work_on_the_batch(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        store = site.store()
+        batch_id = await make(store)
+        store._database = site.database(lock_timeout=0.1)
+        with psycopg.connect(site.url.replace("+psycopg", "")) as other:
+            other.execute("SELECT * FROM batch FOR UPDATE")
+            pausing = asyncio.create_task(store.pause(batch_id, "Ada"))
+            while "the command waits for it" not in caplog.text:
+                assert not pausing.done()
+                await asyncio.sleep(0.01)
+        assert (await pausing).status == "paused"
+
+    play(scenario)
+
+
 # The database
 
 
