@@ -128,6 +128,7 @@ def test_a_command_waits_for_who_is_long_at_work_on_the_batch(site: Site, caplog
     async def scenario() -> None:
         store = site.store()
         batch_id = await make(store)
+        store._database.shutdown()
         store._database = site.database(lock_timeout=0.1)
         with psycopg.connect(site.url.replace("+psycopg", "")) as other:
             other.execute("SELECT * FROM batch FOR UPDATE")
