@@ -21,9 +21,9 @@ import batchkit as bk
 from batchkit.core.request import ITEM_KEY
 
 KILLED = -signal.SIGKILL
-KILLS = 200 if FULL else 5
+KILLS = 200 if FULL else 10
 #: of variations
-FEWER_KILLS = 100 if FULL else 2
+FEWER_KILLS = 100 if FULL else 3
 #: a kill, and the first and the last process; enough that some rows are left for the last
 ROWS_A_KILL, ROWS_BESIDE = 60, 300
 PACES = {

@@ -56,7 +56,7 @@ def owner(journal: Path) -> int:
     return leases[-1]["pid"] if leases else 0
 
 
-@pytest.mark.parametrize("count", [2, 10] if FULL else [4])
+@pytest.mark.parametrize("count", [2, 10])
 def test_processes_started_at_once(
     demo: bk.DemoPlatform, plan: Plan, planner: Planner, processes: Processes, count: int
 ) -> None:
