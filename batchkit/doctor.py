@@ -155,21 +155,31 @@ def _platform(ws: Workspace) -> tuple[str, str]:
 
 
 def _clock(ws: Workspace) -> tuple[str, str]:
-    now = ws.clock.now()
-    zone = now.astimezone().tzname()
-    text = f"{now.astimezone():%Y-%m-%d %H:%M:%S} {zone}"
-    if not isinstance(ws.target, AsteroidTarget):
-        return text, ""
-    asked = time.monotonic()
-    told = ws.engine.call(ws.target.clock())
-    if told is None:
-        return f"{text}; the platform does not tell its own", ""
-    off = _off(told, ws.clock.now(), time.monotonic() - asked)
-    if not off:
-        return f"{text}, as the platform's", ""
-    way = "ahead of" if off > timedelta() else "behind"
-    text = f"{text}, {abs(off.total_seconds()):,.0f} s {way} the platform's"
-    return text, "Let this machine set its clock by the network: start times follow it."
+    here = ws.clock.now().astimezone()
+    text, advice = f"{here:%Y-%m-%d %H:%M:%S} {here.tzname()}", ""
+    for whose, ask in _other_clocks(ws):
+        asked = time.monotonic()
+        told = ask()
+        if told is None:
+            text += f"; {whose} does not tell its own"
+            continue
+        off = _off(told, ws.clock.now(), time.monotonic() - asked)
+        if off:
+            way = "ahead of" if off > timedelta() else "behind"
+            text += f", {abs(off.total_seconds()):,.0f} s {way} {whose}'s"
+            advice = "Let this machine set its clock by the network: start times follow it."
+        else:
+            text += f", as {whose}'s"
+    return text, advice
+
+
+def _other_clocks(ws: Workspace) -> Iterator[tuple[str, Callable[[], datetime | None]]]:
+    """Whose clocks this machine's is to agree with, each with a way to ask for it."""
+    target, store = ws.target, ws.store
+    if isinstance(target, AsteroidTarget):
+        yield "the platform", lambda: ws.engine.call(target.clock())
+    if not isinstance(ws.store_address, Path):
+        yield "the database", lambda: ws.engine.call(store.server_time())
 
 
 def _off(told: datetime, now: datetime, took: float) -> timedelta:

@@ -99,6 +99,17 @@ def test_a_clock_that_is_off_is_told(platform, tmp_path) -> None:
     assert "start times follow it" in finding.advice
 
 
+def test_a_clock_that_is_not_the_databases_is_told(platform, postgres) -> None:
+    with postgres.database() as name:
+        target = bk.AsteroidTarget(platform.url, platform.api_key, retry_delays=())
+        with bk.Workspace(target, store=postgres.url(name)) as ws:
+            assert of(ws)["clock"].text.endswith("as the platform's, as the database's")
+        with bk.Workspace(target, store=postgres.url(name), clock=_Ahead()) as ws:
+            finding = of(ws)["clock"]
+    assert "ahead of the database's" in finding.text
+    assert "set its clock by the network" in finding.advice
+
+
 def test_the_command_says_it_in_lines_and_by_its_exit_code(platform, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("BATCHKIT_URL", platform.url)
     monkeypatch.setenv("BATCHKIT_API_KEY", platform.api_key)

@@ -142,6 +142,9 @@ class Store(Protocol):
     def label(self) -> str:
         """Where it is, for messages."""
 
+    async def server_time(self) -> datetime | None:
+        """What the database server's clock says; None: the store is on this machine."""
+
     async def begin(self, new: NewBatch) -> str:
         """The id of a new batch nobody sees yet."""
 

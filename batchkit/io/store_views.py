@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
@@ -14,6 +14,7 @@ from batchkit.core.request import NewItem
 from batchkit.core.rerun import Standing
 from batchkit.io import family, listing, ownership, reading, saved_mappings, unattended
 from batchkit.io.database import Database
+from batchkit.io.transaction import server_seconds
 
 __all__ = ["StoreViews"]
 
@@ -29,6 +30,11 @@ class StoreViews:
     def label(self) -> str:
         """The file's path, or the server and the database without a password."""
         return self._database.label
+
+    async def server_time(self) -> datetime | None:
+        """What the database server's clock says; None: the store is on this machine."""
+        seconds = await self._database.read(server_seconds)
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
     # Batches
 

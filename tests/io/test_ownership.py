@@ -156,7 +156,7 @@ UNNAMED: dict[str, Call] = {
 #: how many rows of each table are Ada's; of the log without those of single rows
 STOCK = {"batch": 2, "item": 7, "item_input": 7, "left_out": 1, "event": 2, "owned_mapping": 1}
 #: these answer no question about batches, but how many there are
-HARMLESS = {"others", "label", "aclose", "shutdown"}
+HARMLESS = {"others", "label", "server_time", "aclose", "shutdown"}
 #: what they say of a batch that is not there is not an error
 SILENT = {"abandon": None, "release": None, "hear": [Hearing.IGNORED]}
 
