@@ -196,7 +196,7 @@ class ScriptedTarget:
     @property
     def triggered(self) -> list[tuple[str, int]]:
         """(batch, item) of every execution, in order: a row that runs twice stands here twice."""
-        return [(batch_id, item) for batch_id, item, _ in self._executions]
+        return [(batch_id, item) for batch_id, item, _ in list(self._executions)]
 
     async def find(self, batch_id: str, item: int, attempt: int) -> Execution | None:
         """The execution of that attempt."""

@@ -87,6 +87,10 @@ class Wakes:
                 try:
                     await self._open()
                     await self._connector.patiently(self._install)
+                except EngineError:
+                    # Connections that are left open may keep the loop from ending.
+                    await self._let_go()
+                    raise
                 except (ConnectorException, psycopg.Error) as error:
                     await self._let_go()
                     raise _told(error) from error

@@ -197,6 +197,7 @@ def test_a_table_is_paged_sorted_filtered_and_selected_by_keyboard_alone(parts: 
     expect(table.get_by_label("Select all rows of this page")).to_have_js_property("indeterminate", True)
     button(parts, "Select all 1,234").focus()
     page.keyboard.press("Enter")
+    expect(parts.view.locator(".parts-selection")).to_contain_text('"count":1234')
     parts.view.get_by_label("Select row 1232", exact=True).focus()
     page.keyboard.press("Space")
     selection = parts.view.locator(".parts-selection")
