@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, case, exists, func, or_, select
+from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, or_, select
 
 from batchkit.core.execution import Execution, ExecutionOutcome, ExecutionStatus
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.profile import PinnedPool, ProfileRef
 from batchkit.core.progress import ExecutionCounts, Progress
-from batchkit.core.record import BatchRecord, Event, ItemRecord, Unread
+from batchkit.core.record import BatchRecord, Event, ItemRecord
 from batchkit.core.schedule import Pace
 from batchkit.core.target import TargetInfo
 from batchkit.errors import NotFoundError
@@ -36,15 +36,11 @@ __all__ = [
     "read_batches",
     "read_cells",
     "read_doubtful",
-    "read_earliest_open",
     "read_events",
     "read_items",
     "read_left_out",
-    "read_open_executions",
     "read_row",
     "read_same_file",
-    "read_triggered_since",
-    "read_unread_executions",
 ]
 
 _ITEM_COLUMNS = (items, inputs.c.row, inputs.c.line)
@@ -73,10 +69,6 @@ _READ_OWN = _READ.where(batches.c.owner == bindparam("b_owner"))
 _HOLD = select(batches).where(batches.c.id == bindparam("b_id"), batches.c.ready).with_for_update()
 _HOLD_OWN = _HOLD.where(batches.c.owner == bindparam("b_owner"))
 _TRIED_DUE = select(_NEXT_TRIED).select_from(batches).where(batches.c.id == bindparam("b_id"))
-# Of an end that a webhook told, the details are still to be told.
-_UNTOLD = or_(
-    items.c.x_status.not_in([status for status in ExecutionStatus if status.terminal]), items.c.x_heard.is_not(None)
-)
 
 
 def next_tried(connection: Connection, row: Row[Any]) -> datetime | None:
@@ -350,59 +342,6 @@ def read_events(
         Event(at=row.at, actor=row.actor, kind=row.kind, message=row.message, item=row.position)
         for row in reversed(rows)
     ]
-
-
-def read_earliest_open(connection: Connection, batch_id: str) -> datetime | None:
-    """When the oldest execution was triggered of which the target has not told the end; None: it told all."""
-    check_seen(connection, batch_id)
-    query = select(func.min(items.c.triggered_at)).where(
-        items.c.batch_id == batch_id, items.c.status == ItemStatus.TRIGGERED, _UNTOLD
-    )
-    earliest: datetime | None = connection.scalar(query)
-    return earliest
-
-
-def read_unread_executions(connection: Connection, batch_id: str) -> list[Unread]:
-    """All executions of whose end the target has not told, in row order."""
-    query = select(items.c.position, items.c.execution_id, items.c.triggered_at, items.c.x_created).where(
-        items.c.batch_id == batch_id,
-        items.c.status == ItemStatus.TRIGGERED,
-        _UNTOLD,
-        exists().where(batches.c.id == batch_id, seen(connection)),
-    )
-    rows = connection.execute(query.order_by(items.c.position)).all()
-    if not rows:
-        check_seen(connection, batch_id)
-    return [
-        Unread(
-            item=row.position, execution_id=row.execution_id, triggered_at=row.triggered_at, created_at=row.x_created
-        )
-        for row in rows
-    ]
-
-
-def read_triggered_since(
-    connection: Connection, batch_id: str, boot: tuple[str, float], since: Sequence[datetime]
-) -> tuple[BatchRecord, list[int]]:
-    """The batch, and how many of its items were triggered at or after each of those moments."""
-    batch = read_batch(connection, batch_id, boot)
-    counts = [func.count().filter(items.c.triggered_at >= moment) for moment in since]
-    query = select(*counts).where(
-        items.c.batch_id == batch_id, items.c.status == ItemStatus.TRIGGERED, items.c.triggered_at >= min(since)
-    )
-    return batch, list(connection.execute(query).one())
-
-
-def read_open_executions(connection: Connection, batch_id: str, after: int, limit: int) -> list[tuple[int, str]]:
-    """The next items after `after` of whose execution the target has not told the end, each with its id."""
-    check_seen(connection, batch_id)
-    query = select(items.c.position, items.c.execution_id).where(
-        items.c.batch_id == batch_id,
-        items.c.position > after,
-        items.c.status == ItemStatus.TRIGGERED,
-        _UNTOLD,
-    )
-    return [(row.position, row.execution_id) for row in connection.execute(query.order_by("position").limit(limit))]
 
 
 def read_doubtful(connection: Connection, batch_id: str, now: datetime, limit: int) -> list[ItemRecord]:

@@ -12,7 +12,7 @@ from batchkit.core.ports import Clock
 from batchkit.core.record import BatchRecord, Event, ItemRecord, Unread
 from batchkit.core.request import NewItem
 from batchkit.core.rerun import Standing
-from batchkit.io import family, listing, ownership, reading, saved_mappings, unattended
+from batchkit.io import family, listing, ownership, reading, saved_mappings, unattended, untold
 from batchkit.io.database import Database
 from batchkit.io.transaction import server_seconds
 
@@ -145,19 +145,19 @@ class StoreViews:
 
     async def earliest_open(self, batch_id: str) -> datetime | None:
         """When the oldest execution that has not finished was triggered."""
-        return await self._database.read(reading.read_earliest_open, batch_id)
+        return await self._database.read(untold.read_earliest_open, batch_id)
 
     async def unread_executions(self, batch_id: str) -> list[Unread]:
         """All executions of whose end the target has not told, in row order."""
-        return await self._database.read(reading.read_unread_executions, batch_id)
+        return await self._database.read(untold.read_unread_executions, batch_id)
 
     async def triggered_since(self, batch_id: str, *since: datetime) -> tuple[BatchRecord, list[int]]:
         """The batch, and how many of its items were triggered at or after each of those moments."""
-        return await self._database.read(reading.read_triggered_since, batch_id, self._clock.boot(), since)
+        return await self._database.read(untold.read_triggered_since, batch_id, self._clock.boot(), since)
 
     async def open_executions(self, batch_id: str, *, after: int = -1, limit: int) -> list[tuple[int, str]]:
         """The next items after `after` whose execution has not finished, each with the execution's id."""
-        return await self._database.read(reading.read_open_executions, batch_id, after, limit)
+        return await self._database.read(untold.read_open_executions, batch_id, after, limit)
 
     # The log, and mappings
 
