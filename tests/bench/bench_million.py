@@ -59,6 +59,13 @@ def _memory(pid: int, what: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024
 
 
+def _size(server: PostgresServer, name: str) -> int:
+    """Bytes of the tables of items, with their indexes."""
+    query = "SELECT pg_total_relation_size('item') + pg_total_relation_size('item_input')"
+    [(size,)] = server.execute(query, name)
+    return int(size)
+
+
 def _sent(batch: bk.Batch, wanted: Callable[[int], bool]) -> int:
     while not wanted(triggered := batch.progress.triggered):
         time.sleep(0.2)
@@ -80,6 +87,7 @@ def life(server: PostgresServer, rows: int) -> dict[str, tuple[float, float, flo
                 config = bk.BatchConfig(name="b", max_concurrent=RATE, batch_interval=1.0)
                 with steps.step("create"):
                     batch = created_by(ws, checked, config)
+                print(f"{rows:,} rows: {_size(server, name) / rows:,.0f} bytes a row in the database", flush=True)
                 with steps.step("run in part"):
                     _sent(batch, lambda sent: sent >= RATE * SECONDS)
                 with steps.step("pause"):
