@@ -54,7 +54,7 @@ def stagger(connection: Connection, batch: Row[Any], pace: Pace, start: datetime
 
     What the user set by hand and lies ahead stays. Of very many, the first is due when they all have their times.
     """
-    if batch.n_pending > _MANY:
+    if pace.batch_interval and batch.n_pending > _MANY:
         start += timedelta(seconds=batch.n_pending / _MOVED_A_SECOND[connection.dialect.name])
     moving = and_(
         items.c.batch_id == batch.id,

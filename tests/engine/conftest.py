@@ -8,14 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from new_batches import new_batch
 
 from batchkit.core.flow import Flow
 from batchkit.core.ports import Clock
-from batchkit.core.record import BatchRecord, NewBatch
+from batchkit.core.record import BatchRecord
 from batchkit.core.request import NewItem
 from batchkit.core.retry import RetryPolicy
 from batchkit.core.schedule import Pace
-from batchkit.core.target import TargetInfo
 from batchkit.engine.kernel import KernelEngine
 from batchkit.io.store import SqlStore
 from batchkit.testing import FakeClock, ScriptedTarget
@@ -43,18 +43,8 @@ class Bench:
         limits = Pace(
             max_concurrent=int(pace.get("max_concurrent", 5)), batch_interval=pace.get("batch_interval", 60.0)
         )
-        batch_id = await self.store.begin(
-            NewBatch(
-                name="A batch",
-                agent_id="agent-1",
-                agent_name="Agent",
-                version=None,
-                target=TargetInfo(kind="scripted", url="memory"),
-                pace=limits,
-                flow=flow or Flow(),
-                start_at=self.clock.now() + timedelta(seconds=start_in),
-            )
-        )
+        start = self.clock.now() + timedelta(seconds=start_in)
+        batch_id = await self.store.begin(new_batch(start, pace=limits, flow=flow or Flow()))
         items = [
             NewItem(row=n + 2, line=n + 2, cells=(str(n),), inputs={"value": str(n)}, metadata={}) for n in range(rows)
         ]

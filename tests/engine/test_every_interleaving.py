@@ -18,16 +18,15 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from long_form import FULL
+from new_batches import new_batch, new_items
 
 from batchkit.core.execution import Execution
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.limits import Limits
 from batchkit.core.outcome import Held, NotSent, Outcome, Refused, Unclear
-from batchkit.core.record import NewBatch
-from batchkit.core.request import NewItem, TriggerRequest
+from batchkit.core.request import TriggerRequest
 from batchkit.core.retry import RetryPolicy
 from batchkit.core.schedule import TOLERANCE, Pace
-from batchkit.core.target import TargetInfo
 from batchkit.engine.kernel import KernelEngine
 from batchkit.errors import StateError, StoreError
 from batchkit.io.store import SqlStore
@@ -145,19 +144,9 @@ class Interleavings(RuleBasedStateMachine):
 
         async def create() -> str:
             store = self.processes[0].store
-            batch_id = await store.begin(
-                NewBatch(
-                    name="b",
-                    agent_id="agent-1",
-                    agent_name="Agent",
-                    version=None,
-                    target=TargetInfo(kind="scripted", url="memory"),
-                    pace=self.pace,
-                    start_at=self.clock.now() + timedelta(seconds=30 if later else 0),
-                )
-            )
-            new = [NewItem(row=n + 2, line=n + 2, cells=(str(n),), inputs={}, metadata={}) for n in range(ROWS)]
-            await store.add(batch_id, new)
+            start = self.clock.now() + timedelta(seconds=30 if later else 0)
+            batch_id = await store.begin(new_batch(start, pace=self.pace))
+            await store.add(batch_id, new_items(ROWS))
             await store.publish(batch_id, "user")
             await self.processes[0].attend(batch_id)
             return batch_id

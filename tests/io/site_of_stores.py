@@ -7,15 +7,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
+from new_batches import new_batch, new_items
 from postgres_server import PostgresServer
 
 from batchkit.core.execution import Execution, ExecutionStatus
 from batchkit.core.lifecycle import ItemStatus
 from batchkit.core.outcome import Triggered
-from batchkit.core.record import ItemOutcome, NewBatch
-from batchkit.core.request import NewItem
+from batchkit.core.record import ItemOutcome
 from batchkit.core.schedule import Pace
-from batchkit.core.target import TargetInfo
 from batchkit.io.address import address_of
 from batchkit.io.clock import SystemClock
 from batchkit.io.database import Database
@@ -87,18 +86,9 @@ async def make(store: SqlStore, rows: int = 5, *, start: datetime | None = None,
 
 
 async def begin(store: SqlStore, rows: int, *, start: datetime | None = None, **more: object) -> str:
-    values: dict[str, object] = {
-        "name": "March permits",
-        "agent_id": "agent",
-        "agent_name": "Permit filer",
-        "version": None,
-        "target": TargetInfo(kind="asteroid", url="http://127.0.0.1"),
-        "pace": Pace(max_concurrent=max(1, rows), batch_interval=0),
-        "start_at": start or SystemClock().now(),
-    }
-    batch_id = await store.begin(NewBatch(**(values | more)))  # type: ignore[arg-type]
-    items = [NewItem(row=n + 2, line=n + 2, cells=(str(n),), inputs={"n": n}, metadata={}) for n in range(rows)]
-    await store.add(batch_id, items)
+    pace = Pace(max_concurrent=max(1, rows), batch_interval=0)
+    batch_id = await store.begin(new_batch(start or SystemClock().now(), **{"pace": pace, **more}))
+    await store.add(batch_id, new_items(rows))
     return batch_id
 
 

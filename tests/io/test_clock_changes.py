@@ -8,12 +8,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from new_batches import new_batch, new_items
 
 from batchkit.core.outcome import Unclear
-from batchkit.core.record import ItemOutcome, Lease, NewBatch
-from batchkit.core.request import NewItem
+from batchkit.core.record import ItemOutcome, Lease
 from batchkit.core.schedule import Pace
-from batchkit.core.target import TargetInfo
 from batchkit.io.leases import LEASE_SECONDS
 from batchkit.io.store import SqlStore
 from batchkit.testing import FakeClock
@@ -41,18 +40,9 @@ class Shop:
         self.batch_id = ""
 
     async def open(self) -> Lease:
-        new = NewBatch(
-            name="b",
-            agent_id="agent-1",
-            agent_name="Agent",
-            version=None,
-            target=TargetInfo(kind="scripted", url="memory"),
-            pace=Pace(max_concurrent=1, batch_interval=INTERVAL.total_seconds()),
-            start_at=self.clock.now() - timedelta(seconds=1),
-        )
-        self.batch_id = await self.store.begin(new)
-        rows = [NewItem(row=n + 2, line=n + 2, cells=(str(n),), inputs={}, metadata={}) for n in range(4)]
-        await self.store.add(self.batch_id, rows)
+        pace = Pace(max_concurrent=1, batch_interval=INTERVAL.total_seconds())
+        self.batch_id = await self.store.begin(new_batch(self.clock.now() - timedelta(seconds=1), pace=pace))
+        await self.store.add(self.batch_id, new_items(4))
         await self.store.publish(self.batch_id, "Ada")
         lease = await self.acquire()
         now = self.clock.now()

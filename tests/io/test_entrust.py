@@ -8,13 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from new_batches import new_batch, new_items
 
 from batchkit.core.execution import Execution, ExecutionStatus
 from batchkit.core.outcome import Triggered
-from batchkit.core.record import ItemOutcome, NewBatch
-from batchkit.core.request import NewItem
+from batchkit.core.record import ItemOutcome
 from batchkit.core.schedule import Pace
-from batchkit.core.target import TargetInfo
 from batchkit.core.wake import RESTING
 from batchkit.io.leases import LEASE_SECONDS, REST_GRACE_SECONDS
 from batchkit.io.store import SqlStore
@@ -29,20 +28,10 @@ class Shop:
         self.store = SqlStore(address, self.clock)
 
     async def batch(self, rows: int = 4, *, start_in: float = 0.0, interval: float = 3600.0) -> str:
-        batch_id = await self.store.begin(
-            NewBatch(
-                name="A batch",
-                agent_id="agent",
-                agent_name="Agent",
-                version=1,
-                target=TargetInfo(kind="scripted", url="memory"),
-                pace=Pace(max_concurrent=1, batch_interval=interval),
-                start_at=self.clock.now() + timedelta(seconds=start_in),
-            )
-        )
-        await self.store.add(
-            batch_id, [NewItem(row=n + 2, line=n + 2, cells=(), inputs={}, metadata={}) for n in range(rows)]
-        )
+        start = self.clock.now() + timedelta(seconds=start_in)
+        pace = Pace(max_concurrent=1, batch_interval=interval)
+        batch_id = await self.store.begin(new_batch(start, pace=pace))
+        await self.store.add(batch_id, new_items(rows))
         await self.store.publish(batch_id, "user")
         return batch_id
 

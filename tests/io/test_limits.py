@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from new_batches import new_batch
 from sqlalchemy import create_engine
 
 from batchkit.core.execution import Execution, ExecutionStatus
@@ -17,10 +18,9 @@ from batchkit.core.hours import WorkingHours
 from batchkit.core.lifecycle import BatchStatus
 from batchkit.core.limits import Limits
 from batchkit.core.outcome import Triggered, Unclear
-from batchkit.core.record import ItemOutcome, Lease, NewBatch, Tick
+from batchkit.core.record import ItemOutcome, Lease, Tick
 from batchkit.core.request import NewItem
 from batchkit.core.schedule import Pace
-from batchkit.core.target import TargetInfo
 from batchkit.errors import ConfigError, StateError
 from batchkit.io.schema import batches
 from batchkit.io.store import SqlStore
@@ -42,18 +42,7 @@ class Shop:
         self, rows: int, flow: Flow, pace: Pace = PACE, not_before: dict[int, timedelta] | None = None
     ) -> Lease:
         earliest = {row: self.start + after for row, after in (not_before or {}).items()}
-        batch_id = await self.store.begin(
-            NewBatch(
-                name="b",
-                agent_id="a",
-                agent_name="A",
-                version=None,
-                target=TargetInfo(kind="scripted", url="memory"),
-                pace=pace,
-                start_at=self.start,
-                flow=flow,
-            )
-        )
+        batch_id = await self.store.begin(new_batch(self.start, pace=pace, flow=flow))
         await self.store.add(
             batch_id,
             [

@@ -9,12 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from new_batches import new_batch, new_items
 from sqlalchemy import Connection
 
-from batchkit.core.record import NewBatch
-from batchkit.core.request import NewItem
-from batchkit.core.schedule import Pace
-from batchkit.core.target import TargetInfo
 from batchkit.core.viewer import EVERYBODY
 from batchkit.io import notices
 from batchkit.io.address import address_of
@@ -37,17 +34,8 @@ class Post:
         self.batch_id = ""
 
     async def open(self) -> None:
-        new = NewBatch(
-            name="b",
-            agent_id="agent-1",
-            agent_name="Agent",
-            version=None,
-            target=TargetInfo(kind="scripted", url="memory"),
-            pace=Pace(max_concurrent=1, batch_interval=60),
-            start_at=self.clock.now(),
-        )
-        self.batch_id = await self.store.begin(new)
-        await self.store.add(self.batch_id, [NewItem(row=2, line=2, cells=("1",), inputs={}, metadata={})])
+        self.batch_id = await self.store.begin(new_batch(self.clock.now()))
+        await self.store.add(self.batch_id, new_items(1))
         await self.store.publish(self.batch_id, "Ada")
         lease = await self.store.acquire(self.batch_id, "me", settle_after=None)
         assert lease is not None

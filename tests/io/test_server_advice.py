@@ -18,8 +18,6 @@ from batchkit.io.clock import SystemClock
 from batchkit.io.postgres_advice import advice_by_code
 from batchkit.io.store import SqlStore
 
-pytest.importorskip("psycopg", reason="the extra `cluster` is not installed")
-
 ASKS_PASSWORD = b"R" + struct.pack("!ii", 8, 3)
 
 

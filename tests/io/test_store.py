@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from long_form import examples
+from new_batches import new_batch, new_items
 from sqlalchemy import create_engine, func, select, text
 
 from batchkit.core.execution import Execution, ExecutionOutcome, ExecutionStatus
@@ -148,17 +149,7 @@ def test_a_batch_comes_back_as_it_was_made(run) -> None:
 
 def test_a_batch_is_seen_only_when_it_is_whole(run) -> None:
     async def scenario(shop: Shop) -> None:
-        batch_id = await shop.store.begin(
-            NewBatch(
-                name="x",
-                agent_id="a",
-                agent_name="a",
-                version=None,
-                target=TargetInfo(kind="k", url="u"),
-                pace=PACE,
-                start_at=shop.clock.now(),
-            )
-        )
+        batch_id = await shop.store.begin(new_batch(shop.clock.now(), pace=PACE))
         await shop.store.add(batch_id, [shop.item(0)])
         assert await shop.store.batches() == []
         with pytest.raises(NotFoundError):
@@ -632,6 +623,25 @@ def test_counts_add_up_and_no_item_is_triggered_twice_whatever_happens(tmp_path_
         shop.store.shutdown()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("rows", "interval", "waits"), [(20_001, 60, True), (20_001, 0, False), (20_000, 60, False)])
+def test_the_first_of_very_many_rows_is_due_when_all_have_their_new_times(run, rows, interval, waits) -> None:
+    async def scenario(shop: Shop) -> None:
+        pace = Pace(max_concurrent=100, batch_interval=interval)
+        batch_id = await shop.store.begin(new_batch(shop.clock.now(), pace=pace))
+        await shop.store.add(batch_id, new_items(rows))
+        await shop.store.publish(batch_id, "Ada")
+        lease = await shop.lease(batch_id)
+        await shop.store.tick(lease)
+        await shop.store.pause(batch_id, "Ada")
+        await shop.clock.advance(30)
+        record = await shop.store.resume(batch_id, "Ada")
+        assert record.next_due is not None
+        ahead = (record.next_due - shop.clock.now()).total_seconds()
+        assert 0 < ahead < 10 if waits else ahead == 0
+
+    run(scenario)
 
 
 def test_restaggering_in_the_store_agrees_with_the_pure_function(run) -> None:

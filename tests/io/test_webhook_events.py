@@ -13,15 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from long_form import examples
+from new_batches import new_batch, new_items
 
 from batchkit.core.execution import LOST, Execution, ExecutionOutcome, ExecutionStatus
 from batchkit.core.heard import Heard, Hearing
 from batchkit.core.lifecycle import ItemStatus
 from batchkit.core.outcome import NotSent, Triggered, Unclear
-from batchkit.core.record import ItemOutcome, Lease, NewBatch
-from batchkit.core.request import NewItem
+from batchkit.core.record import ItemOutcome, Lease
 from batchkit.core.schedule import Pace
-from batchkit.core.target import TargetInfo
 from batchkit.io.store import SqlStore
 from batchkit.testing import FakeClock
 
@@ -42,18 +41,9 @@ class Shop:
         self._events = 0
 
     async def open(self) -> None:
-        new = NewBatch(
-            name="March permits",
-            agent_id="a",
-            agent_name="Filer",
-            version=None,
-            target=TargetInfo(kind="asteroid", url="http://127.0.0.1"),
-            pace=Pace(max_concurrent=ROWS, batch_interval=0),
-            start_at=self.clock.now(),
-        )
-        self.batch_id = await self.store.begin(new)
-        rows = [NewItem(row=n + 2, line=n + 2, cells=("x",), inputs={}, metadata={}) for n in range(ROWS)]
-        await self.store.add(self.batch_id, rows)
+        pace = Pace(max_concurrent=ROWS, batch_interval=0)
+        self.batch_id = await self.store.begin(new_batch(self.clock.now(), pace=pace))
+        await self.store.add(self.batch_id, new_items(ROWS))
         await self.store.publish(self.batch_id, "Ada")
         self.lease = await self.store.acquire(self.batch_id, "me", settle_after=10.0)
         await self.tick()
