@@ -244,12 +244,7 @@ def _add_run(command: argparse.ArgumentParser) -> None:
         default=[],
         help="what a column becomes, see below; may be repeated (default: by name)",
     )
-    rows.add_argument(
-        "--invalid",
-        choices=("block", "drop"),
-        default="block",
-        help="what invalid rows do: block the batch, or drop out of it (default: %(default)s)",
-    )
+    _add_invalid(rows)
     rows.add_argument("--save-invalid", metavar="FILE", help="write the invalid rows there, with what is wrong")
     rows.add_argument("--encoding", metavar="NAME", help="of the file, such as cp1252 (default: found out)")
     rows.add_argument("--delimiter", metavar="CHAR", help="of the file, such as ';' or tab (default: found out)")
@@ -269,12 +264,7 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     batch.add_argument("--timezone", metavar="ZONE", help="of --start-at, like Europe/Berlin (default: this machine's)")
     ending = command.add_argument_group("what happens, and what comes out")
     ending.add_argument("--dry-run", action="store_true", help="check everything, show the first rows; send nothing")
-    ending.add_argument(
-        "--wait",
-        choices=("triggered", "finished"),
-        help="until when to stay: all rows triggered, or all executions ended (default: finished with --output, "
-        "else triggered)",
-    )
+    _add_wait(ending)
     ending.add_argument("--output", metavar="FILE", help="write the rows with what became of them there")
     ending.add_argument("--strict", action="store_true", help="exit code 4 unless every row went well")
     ending.add_argument("-q", "--quiet", action="store_true", help="print only the batch's id, and what goes wrong")
@@ -330,12 +320,7 @@ def _add_rerun(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="corrected rows: a corrected file of results, or the whole file again; without any of the above, its rows",
     )
-    rows.add_argument(
-        "--invalid",
-        choices=("block", "drop"),
-        default="block",
-        help="what invalid rows do: block the batch, or drop out of it (default: %(default)s)",
-    )
+    _add_invalid(rows)
     rows.add_argument("--force", action="store_true", help="also rows of --inputs that succeeded or still run")
     batch = command.add_argument_group("what is to be different")
     batch.add_argument("--name", metavar="TEXT", help="of the batch (default: as before, and that it is again)")
@@ -343,14 +328,27 @@ def _add_rerun(command: argparse.ArgumentParser) -> None:
     batch.add_argument("--max-concurrent", metavar="N", type=int, help="rows sent per interval")
     batch.add_argument("--batch-interval", metavar="S", type=float, help="seconds between groups")
     ending = command.add_argument_group("what comes out")
+    _add_wait(ending)
+    ending.add_argument("--output", metavar="FILE", help="write all rows there, each with its newest outcome")
+    _add_store(ending)
+
+
+def _add_invalid(rows: argparse._ArgumentGroup) -> None:
+    rows.add_argument(
+        "--invalid",
+        choices=("block", "drop"),
+        default="block",
+        help="what invalid rows do: block the batch, or drop out of it (default: %(default)s)",
+    )
+
+
+def _add_wait(ending: argparse._ArgumentGroup) -> None:
     ending.add_argument(
         "--wait",
         choices=("triggered", "finished"),
         help="until when to stay: all rows triggered, or all executions ended (default: finished with --output, "
         "else triggered)",
     )
-    ending.add_argument("--output", metavar="FILE", help="write all rows there, each with its newest outcome")
-    _add_store(ending)
 
 
 def _add_platform(command: argparse.ArgumentParser) -> None:

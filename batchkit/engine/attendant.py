@@ -31,7 +31,8 @@ _UPKEEP = "batchkit.upkeep"
 _UPKEEP_QUEUE = "batchkit-upkeep"
 #: every two seconds; the last column counts seconds
 _UPKEEP_TIMES = "* * * * * */2"
-#: seconds between two signs of life, of whom nobody waits for, too, and after which there has been none for too long
+#: seconds between two signs of life: of the worker that takes wakes, and of that for upkeep, whose silence costs no
+#: batch anything; and after how many without one they are taken for gone
 _HEARTBEAT_SECONDS, _SLOW_HEARTBEAT_SECONDS, _STALLED_SECONDS = 1.0, 2.0, 4.0
 #: a worker that has been silent for so long is forgotten
 _FORGOTTEN_SECONDS = 60.0
