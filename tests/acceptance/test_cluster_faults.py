@@ -64,6 +64,8 @@ def test_a_killed_workers_batch_goes_on_in_another_one(
         eventually(lambda gone=pid: pid_of_runner(first) not in (0, gone))
         adds_up(first)
     for batch in (first, second):
+        # Two groups at least, of whichever the killed worker had.
+        eventually(lambda batch=batch: len(sent(demo, batch)) > 6)
         keeps_its_pace(sent(demo, batch), 6, 1)
         batch.update(batch_interval=0)
         batch.join()
