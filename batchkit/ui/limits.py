@@ -76,8 +76,8 @@ class LimitsDraft:
 
         changed: whether anything is different. moves: whether pending rows would have new times. left: those rows.
         groups, seconds: what they make; seconds None: it depends on the target. at: when the last group would be due;
-        empty: once the batch goes on, or not known. hours: it has working hours; then `at` is told of a paused batch,
-        too, as if it were resumed now. in_flight: executions not finished now.
+        empty: once the batch goes on, or not known. at_once: whether that is now. hours: it has working hours; then
+        `at` is told of a paused batch, too, as if it were resumed now. in_flight: executions not finished now.
         """
         problems = self.problems()
         if problems:
@@ -101,6 +101,7 @@ class LimitsDraft:
             "groups": groups if staggered else 0,
             "seconds": (last - begin).total_seconds() if staggered else None,
             "at": last.isoformat() if staggered and pending and (runs or hours) else "",
+            "at_once": last <= now,
             "runs": runs,
             "hours": hours is not None,
             "most_at_once": pace.max_concurrent,

@@ -87,6 +87,14 @@ def test_what_is_paused_or_has_no_interval_has_no_end_by_the_clock() -> None:
     assert waits["at"] == (NOW + timedelta(days=1)).isoformat()
 
 
+def test_an_only_group_that_has_to_wait_for_its_time_does_not_start_at_once() -> None:
+    gated = record(gate_at=NOW + timedelta(seconds=36), progress=Progress(total=10, pending=5, triggered=5))
+    waits = outlook(gated, max_concurrent="12")
+    assert (waits["groups"], waits["at_once"]) == (1, False)
+    assert waits["at"] == (NOW + timedelta(seconds=36)).isoformat()
+    assert outlook(record(gate_at=NOW, progress=gated.progress), max_concurrent="12")["at_once"] is True
+
+
 def test_an_end_beyond_the_calendar_stands_at_the_interval() -> None:
     slow = outlook(record(BatchStatus.PENDING, start_at=datetime(8999, 1, 1, tzinfo=UTC)), batch_interval="3e7")
     assert "after the year" in slow["problems"]["batch_interval"]

@@ -115,7 +115,7 @@ function outlookLines(outlook) {
   return lines;
 }
 
-function paceLine({ left, groups, seconds, at, runs, hours, most_at_once: most }) {
+function paceLine({ left, groups, seconds, at, at_once: now, runs, hours, most_at_once: most }) {
   if (!left) return "No row is pending.";
   const kept = hours ? ", working hours included" : "";
   if (seconds == null) {
@@ -123,7 +123,7 @@ function paceLine({ left, groups, seconds, at, runs, hours, most_at_once: most }
     return `${counted(left, "pending row")}, at most ${number(most)} unanswered at a time; how long it takes is up to the platform.${outside}`;
   }
   const begin = `${counted(left, "pending row")} in ${counted(groups, "group")}`;
-  if (runs) return `${begin}; the last one starts ${seconds || hours ? `about ${shortTime(at)}${kept}` : "at once"}.`;
+  if (runs) return `${begin}; the last one starts ${now ? "at once" : `about ${shortTime(at)}${kept}`}.`;
   if (hours) return `${begin}; resumed now, the last one starts about ${shortTime(at)}${kept}.`;
   return `${begin}; the last one starts ${seconds ? `${duration(seconds)} after the batch is resumed` : "once the batch is resumed"}.`;
 }
