@@ -26,8 +26,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 #: one process runs all of such a folder: their servers are started once, and they do not disturb one another
 _TOGETHER = ("acceptance", "browser")
-#: of these there are so many that they are a group of their own
-_OF_A_CLUSTER = ("test_cluster_faults", "test_cluster_limits", "test_engine_contract", "test_postgres_faults")
+#: these take so long that they are groups of their own
+_APART = {
+    "test_cluster_faults": "cluster",
+    "test_cluster_limits": "cluster",
+    "test_engine_contract": "cluster",
+    "test_postgres_faults": "cluster",
+    "test_wizard_in_browser": "wizard",
+}
 
 
 @pytest.fixture(scope="session")
@@ -64,5 +70,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
         if folder in _TOGETHER:
-            group = "cluster" if item.path.stem in _OF_A_CLUSTER else folder
-            item.add_marker(pytest.mark.xdist_group(group))
+            item.add_marker(pytest.mark.xdist_group(_APART.get(item.path.stem, folder)))
