@@ -57,8 +57,11 @@ def _meant(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address
         return [address]
     if address.ipv4_mapped is not None:
         return [address.ipv4_mapped]
+    if address.sixtofour is not None:
+        # Of these addresses themselves not every Python says the same.
+        return [address.sixtofour]
     last = IPv4Address(int(address) & _LAST_32_BITS)
     if address in _TRANSLATED:
         return [last]
-    led_to = [address.sixtofour, *(address.teredo or ()), last if int(address) >> 32 == 0 else None]
+    led_to = [*(address.teredo or ()), last if int(address) >> 32 == 0 else None]
     return [address, *(each for each in led_to if each is not None)]
