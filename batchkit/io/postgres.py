@@ -159,11 +159,21 @@ class PostgresDatabase:
         return failed
 
     def _is_on_its_way(self) -> bool:
-        """Whether the server starts, stops or recovers. It says so in its own language, but this asks for its code."""
+        """Whether the server starts, stops, recovers, or lets us in by now.
+
+        It says so in its own language, but this asks for its code.
+        """
         # Nothing else of this process runs meanwhile; the server has just answered.
-        url = self._url.update_query_dict({"connect_timeout": _SHORTEST_TIMEOUT})
+        address = conninfo_of(self._url.update_query_dict({"connect_timeout": _SHORTEST_TIMEOUT})).encode()
         pq = _driver().pq
-        return pq.PGconn.ping(conninfo_of(url).encode()) in (pq.Ping.REJECT, pq.Ping.NO_RESPONSE)
+        state = pq.PGconn.ping(address)
+        if state != pq.Ping.OK:
+            return state in (pq.Ping.REJECT, pq.Ping.NO_RESPONSE)
+        again = pq.PGconn.connect(address)
+        try:
+            return bool(again.status == pq.ConnStatus.OK)
+        finally:
+            again.finish()
 
     def _configure(self, connection: Any, _record: object) -> None:
         connection.execute(_SESSION.format(lock_timeout=int(self._lock_timeout * 1000))).close()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from postgres_server import PostgresServer
 
 from batchkit.errors import StoreError
 from batchkit.io.clock import SystemClock
@@ -31,9 +32,13 @@ def refusal(severity: str, code: str, message: str) -> bytes:
 
 
 @contextmanager
-def server(answer: bytes) -> Iterator[int]:
-    """A server that answers so whoever wants to connect; its port. To ask it how it is holds up all of this process."""
-    command = [sys.executable, str(Path(__file__).with_name("refusing_server.py")), answer.hex()]
+def server(answer: bytes, *others: int) -> Iterator[int]:
+    """A server that answers so whoever wants to connect; its port. To ask it how it is holds up all of this process.
+
+    others: the port of the one that whoever comes later is passed on to, if any.
+    """
+    program = str(Path(__file__).with_name("refusing_server.py"))
+    command = [sys.executable, program, answer.hex(), *map(str, others)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -42,9 +47,9 @@ def server(answer: bytes) -> Iterator[int]:
             process.kill()
 
 
-def said_of(port: int) -> StoreError:
+def said_of(port: int, who: str = "ada", database: str = "runs") -> StoreError:
     """What is raised to somebody whose store is there."""
-    store = SqlStore(f"postgresql://ada@127.0.0.1:{port}/runs", SystemClock())
+    store = SqlStore(f"postgresql://{who}@127.0.0.1:{port}/{database}", SystemClock())
     try:
         with pytest.raises(StoreError) as told:
             asyncio.run(store.batches())
@@ -87,6 +92,14 @@ def test_a_server_that_lets_nobody_in_at_the_moment_is_waited_for(answer: bytes,
     with server(answer) as port:
         error = said_of(port)
     assert advice in str(error)
+    assert error.passing
+
+
+def test_a_server_that_has_come_up_by_the_time_it_is_asked_how_it_is_is_waited_for(postgres: PostgresServer) -> None:
+    recovers = refusal("FATAL", "57P03", "the database system is not yet accepting connections")
+    with postgres.database() as name, server(recovers, postgres.port) as port:
+        error = said_of(port, "tests", name)
+    assert "batchkit tries again" in str(error)
     assert error.passing
 
 
