@@ -29,6 +29,7 @@ _TOGETHER = ("acceptance", "browser")
 #: these take so long that they are groups of their own
 _APART = {
     "test_cluster_faults": "cluster",
+    "test_cluster_functions": "cluster",
     "test_cluster_limits": "cluster",
     "test_engine_contract": "cluster",
     "test_postgres_faults": "cluster",

@@ -130,6 +130,9 @@ class Reporting(Protocol):
     def known(self, batch_id: str) -> set[str]:
         """The ids of the batch's executions that run, or ran, in this target."""
 
+    async def drain(self, seconds: float) -> None:
+        """Begin no more executions, and wait for those under way, so long at the most."""
+
 
 class Store(Protocol):
     """What keeps batches. All methods run on the engine's loop and raise StoreError where the store fails.

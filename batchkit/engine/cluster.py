@@ -119,6 +119,7 @@ class ClusterEngine(KernelEngine):
     async def _close(self) -> None:
         if self._attendant is not None and self._serving is not None:
             self._attendant.stop()
+            await self._drain()
             for runner, _ in list(self._runners.values()):
                 runner.close()
             await asyncio.wait([self._serving], timeout=_DRAIN_SECONDS)

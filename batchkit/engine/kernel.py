@@ -175,6 +175,7 @@ class KernelEngine:
         await asyncio.gather(*tasks, self._target.aclose(), return_exceptions=True)
 
     async def _close(self) -> None:
+        await self._drain()
         tasks = [task for _, task in self._runners.values()]
         for runner, _ in list(self._runners.values()):
             runner.close()
@@ -182,9 +183,7 @@ class KernelEngine:
             await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
         await self._target.aclose()
         if self._reports is not None:
-            # What ended with that has been told by then.
-            await asyncio.sleep(0)
-            await self._reports.flush()
+            await self._reports.drain(0)
         if tasks:
             # What the target gave up with that is recorded, too.
             await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
@@ -193,6 +192,16 @@ class KernelEngine:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+
+    async def _drain(self) -> None:
+        """Send nothing more, and see executions of this process end, before others may have its batches.
+
+        Whoever takes a batch over writes down as lost what he does not know of.
+        """
+        if self._reports is not None:
+            for runner, _ in list(self._runners.values()):
+                runner.hold()
+            await self._reports.drain(_CLOSE_SECONDS)
 
     # On the loop
 

@@ -60,6 +60,13 @@ class Reports:
                 except StoreError as error:
                     logger.warning("%s: ends of executions could not be recorded: %s", batch_id, error)
 
+    async def drain(self, seconds: float) -> None:
+        """Have nothing more begin, wait so long at the most for what is under way, and write down what ended."""
+        await self._target.drain(seconds)
+        # What ended has been told by then.
+        await asyncio.sleep(0)
+        await self.flush()
+
     async def lose_unknown(self, batch_id: str) -> None:
         """Write down as lost what another process ran and did not see end: that process is gone."""
         unread = await self._store.unread_executions(batch_id)

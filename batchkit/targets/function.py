@@ -8,6 +8,7 @@ import functools
 import importlib
 import inspect
 import sys
+import time
 import uuid
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable
@@ -31,6 +32,8 @@ from batchkit.targets.signature import Signature
 __all__ = ["FunctionTarget"]
 
 _PAGE = 100
+#: how often whoever waits for calls looks whether they have ended
+_LOOK_SECONDS = 0.02
 
 
 class FunctionTarget:
@@ -177,22 +180,34 @@ class FunctionTarget:
         """The ids of the batch's executions that run, or ran, in this target."""
         return {each.triggered.id for each in self._calls.get(batch_id, ())}
 
+    async def drain(self, seconds: float) -> None:
+        """Take no more rows, cancel the calls not begun, and wait for those under way, so long at the most."""
+        under_way = self._stop()
+        end = time.monotonic() + seconds
+        while any(each.future is not None for each in under_way) and time.monotonic() < end:
+            await asyncio.sleep(_LOOK_SECONDS)
+
     async def aclose(self) -> None:
         """Take no more rows, and let none be lost silently: calls not begun become cancelled.
 
         Threads finish the call they are in, and the interpreter waits for that; coroutines under way are cancelled.
         """
-        with self._lock:
-            self._closed = True
-            # Calls end in other threads meanwhile, and their futures are gone then.
-            futures = [each.future for calls in self._calls.values() for each in calls]
-        for future in futures:
-            if future is not None:
-                future.cancel()
+        self._stop()
         if isinstance(self._own_executor, CoroutineExecutor):
             await asyncio.to_thread(self._own_executor.shutdown)
         elif self._own_executor is not None:
             self._own_executor.shutdown(wait=False)
+
+    def _stop(self) -> list[_Call]:
+        """Begin no more calls; those under way."""
+        with self._lock:
+            self._closed = True
+            not_ended = [each for calls in self._calls.values() for each in calls if each.future is not None]
+        for each in not_ended:
+            # Calls end in other threads meanwhile, and their futures are gone then.
+            if (future := each.future) is not None:
+                future.cancel()
+        return not_ended
 
     def _problem(self, request: TriggerRequest) -> Outcome | None:
         """Why a request cannot be taken; None: it can."""
@@ -228,10 +243,10 @@ class FunctionTarget:
     def _ended(self, called: _Call, future: Future[Ending]) -> None:
         """Note how a call ended. Runs in whichever thread ended it."""
         called.ended = _execution(called.triggered, future)
-        # Whoever keeps it keeps the executor from forgetting the result: Dask computes those anew that it loses.
-        called.future = None
         with contextlib.suppress(RuntimeError):  # the loop is gone, and whoever was to be told with it
             called.loop.call_soon_threadsafe(self._tell, called)
+        # Whoever keeps it keeps the executor from forgetting the result: Dask computes those anew that it loses.
+        called.future = None
 
     def _tell(self, called: _Call) -> None:
         if self.on_finished is not None and called.ended is not None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from pathlib import Path
 
-from batches import create_batch
+import pytest
+from batches import create_batch, eventually
 
 import batchkit as bk
 from batchkit.core.execution import LOST
+from batchkit.engine import kernel
 
 
 def answer(value: str) -> str:
@@ -55,7 +58,39 @@ def test_no_more_calls_run_at_a_time_than_may(tmp_path: Path) -> None:
     assert most <= 3
 
 
-def test_calls_that_had_not_begun_when_it_was_closed_are_cancelled_and_the_others_lost(tmp_path: Path) -> None:
+def test_calls_under_way_when_it_is_closed_are_waited_for_and_recorded(tmp_path: Path) -> None:
+    def slow(value: str) -> str:
+        time.sleep(0.6)
+        return value
+
+    store = tmp_path / "s.sqlite"
+    with bk.Workspace(bk.FunctionTarget(slow, max_workers=2), store=store) as ws:
+        batch = create_batch(ws, 40, max_concurrent=4, batch_interval=0.2)
+        eventually(lambda: batch.progress.executions.open >= 3)
+    with bk.Workspace(bk.FunctionTarget(slow), store=store, engine="worker") as ws:
+        progress = ws.batch(batch.id).progress
+        counts = progress.executions
+        assert (counts.succeeded, counts.failed, counts.open) == (2, 0, 0)
+        assert counts.cancelled == progress.triggered - 2 > 0
+        assert progress.pending == 40 - progress.triggered
+
+
+def test_a_coroutine_under_way_when_it_is_closed_is_waited_for(tmp_path: Path) -> None:
+    async def slow(value: str) -> str:
+        await asyncio.sleep(0.6)
+        return value
+
+    with bk.Workspace(bk.FunctionTarget(slow), store=tmp_path / "s.sqlite") as ws:
+        batch = create_batch(ws, 1, batch_interval=0)
+        eventually(lambda: batch.progress.executions.open)
+    with bk.Workspace(bk.FunctionTarget(slow), store=tmp_path / "s.sqlite", engine="worker") as ws:
+        assert ws.batch(batch.id).progress.executions.succeeded == 1
+
+
+def test_calls_that_had_not_begun_when_it_was_closed_are_cancelled_and_those_that_do_not_end_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "_CLOSE_SECONDS", 0.3)
     go_on = threading.Event()
 
     def stuck(value: str) -> str:
