@@ -318,6 +318,9 @@ def test_clicks_work_after_a_cell_raised_while_one_runs_and_a_dead_kernel_is_not
     lab: JupyterLab, tab: Tab, tmp_path: Path
 ) -> None:
     lab.open(tab, CELL, "parts.view", "1 / 0")
+    # Until that has failed and the kernel rests, it drops what else it is asked to run.
+    expect(tab.page.locator(".jp-OutputArea-output").last).to_contain_text("ZeroDivisionError")
+    tab.page.wait_for_function("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'")
     # A page that began to send a file and is gone.
     run(tab, "parts.uploads.intents['upload_begin']({'name': 'gone.csv', 'size': 100}, [])")
     expect(tab.view.locator(".bk-drop")).to_contain_text("Another page is uploading gone.csv")
