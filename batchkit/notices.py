@@ -20,6 +20,7 @@ from batchkit.core.ports import Clock
 from batchkit.core.viewer import EVERYBODY, Viewer
 from batchkit.errors import StoreError
 from batchkit.io.address import Address
+from batchkit.io.notices import message_id
 from batchkit.io.outbox import Outbox
 from batchkit.targets.standard_webhook import StandardWebhook
 
@@ -194,7 +195,8 @@ class Notices:
         if claimed is None:
             return False
         notice_id, body, tries = claimed
-        problem = await sink.send(notice_id, body.encode(errors="replace"), int(self._clock.now().timestamp()))
+        now = int(self._clock.now().timestamp())
+        problem = await sink.send(message_id(notice_id), body.encode(errors="replace"), now)
         if problem:
             pause = min(self._first_pause * 3**tries, _LONGEST_PAUSE)
             logger.warning("A notice was not delivered and is tried again in %.0f s: %s", pause, problem)

@@ -208,6 +208,23 @@ def test_a_message_that_a_process_left_is_sent_by_the_next_one(tmp_path: Path, l
     assert {message.headers["webhook-id"] for message in listener.got} == left
 
 
+def test_an_address_that_several_have_told_knows_the_same_message_by_its_id(tmp_path: Path, listener: Listener) -> None:
+    with (
+        bk.Workspace(ScriptedTarget(), store=tmp_path / "runs.sqlite", owner="ada") as ada,
+        bk.Workspace(ScriptedTarget(), store=tmp_path / "runs.sqlite", owner="root", admin=True) as everybody,
+    ):
+        for ws in (ada, everybody):
+            ws.notify(listener.url, secret=SECRET, allow_private=True)
+        run(ada).join("finished")
+        eventually(lambda: len(listener.got) == 4)
+    ids = {
+        kind: [each.headers["webhook-id"] for each in listener.got if each.kind == kind] for kind in listener.kinds()
+    }
+    assert set(ids) == {"batch.completed", "batch.finished"}
+    assert [len(them) for them in ids.values()] == [2, 2]
+    assert [len(set(them)) for them in ids.values()] == [1, 1]
+
+
 class Later(SystemClock):
     """The system's clock, set forward."""
 

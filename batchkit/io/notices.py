@@ -22,6 +22,7 @@ __all__ = [
     "give_up",
     "has_due",
     "last_event",
+    "message_id",
     "open_sink",
     "post",
     "read_news",
@@ -45,13 +46,17 @@ def open_sink(connection: Connection, sink: str, now: datetime) -> None:
 
 
 def post(connection: Connection, batch_id: str, at: datetime, actor: str, kind: str, message: str) -> None:
-    """Put a log entry into the outbox of every sink that is told of the batch, if it is one that is told."""
+    """Put a log entry into the outbox of every sink that is told of the batch, if it is one that is told.
+
+    Sinks of several owners may stand for one address, which then hears of it more than once: see `message_id`.
+    """
     if notice_kind(kind, actor) is None:
         return
     common = {"batch_id": batch_id, "kind": kind, "message": message, "at": at, "due_at": at, "tries": 0}
     owner = select(batches.c.owner).where(batches.c.id == batch_id).scalar_subquery()
     told = select(sinks.c.id).where(or_(sinks.c.owner.is_(None), sinks.c.owner == owner))
-    rows = [common | {"id": f"msg_{secrets.token_hex(16)}", "sink": sink} for sink in connection.scalars(told)]
+    entry = f"msg_{secrets.token_hex(16)}"
+    rows = [common | {"id": f"{entry}.{n}", "sink": sink} for n, sink in enumerate(connection.scalars(told))]
     if rows:
         connection.execute(insert(notices), rows)
 
@@ -70,6 +75,11 @@ def claim_notice(connection: Connection, sink: str, now: datetime) -> tuple[str,
     changed = {"due_at": now + _TAKEN, "tries": row.tries + 1, "body": body}
     connection.execute(update(notices).where(notices.c.id == row.id).values(**changed))
     return str(row.id), str(body), int(row.tries)
+
+
+def message_id(notice_id: str) -> str:
+    """By what the receiver knows a notice that comes again, be it from another try or for another sink."""
+    return notice_id.partition(".")[0]
 
 
 def give_up(connection: Connection, sink: str, host: str, now: datetime) -> list[tuple[str, str]]:
