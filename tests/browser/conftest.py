@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from tabs import Tab
 
 # A page on a busy machine may take a while.
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=60_000)
 
 _ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

@@ -45,7 +45,8 @@ class Tab:
         self._name = name
         self._ends: list[Callable[[], object]] = []
         self.context: BrowserContext = browser.new_context(viewport=_size(WIDE), locale="en-GB")
-        self.context.set_default_timeout(30_000)
+        self.context.set_default_timeout(60_000)
+        self.context.set_default_navigation_timeout(120_000)
         self.context.route(lambda address: not _is_here(address), self._refuse)
         self.page: Page = self.context.new_page()
         self.page.on("console", self._hear)

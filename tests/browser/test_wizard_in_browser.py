@@ -152,7 +152,7 @@ def test_from_a_dropped_file_to_a_batch_that_ran(tab: Tab, front_end: FrontEnd, 
     expect(dialog).to_contain_text("5 executions will be triggered from now on: Permit filer, version 3")
     dialog.get_by_role("button", name="Trigger 5 executions").click()
     card = tab.view.get_by_role("article", name="March permits")
-    expect(card).to_contain_text("5 of 5 triggered, 100 %", timeout=30_000)
+    expect(card).to_contain_text("5 of 5 triggered, 100 %")
     expect(card).to_contain_text("Completed")
     assert len(office.demo.executions()) == 5
     assert len(office.batches()) == 1
