@@ -19,6 +19,7 @@ from batchkit.cli_watch import find, follow, follow_executions, opened, settled_
 from batchkit.core.lifecycle import BatchStatus, ItemStatus, check_batch_move
 from batchkit.core.record import BatchRecord
 from batchkit.core.results import own_names
+from batchkit.core.wake import RESTING
 from batchkit.io.leases import LEASE_SECONDS
 from batchkit.io.result_files import check_suffix
 from batchkit.terminal import INTERRUPTION, Exit, awaited, clock, line_width, pairs, say, table, warn
@@ -87,7 +88,8 @@ def pause(args: Namespace) -> Exit:
         batch = find(ws, args.id)
         batch.pause()
         record = batch.record
-        elsewhere = " The process that runs it stops within a second." if record.runner_alive else ""
+        runs = record.runner_alive and record.runner != RESTING
+        elsewhere = " The process that runs it stops within a second." if runs else ""
         say(f"Paused {batch.id} ({record.name}): {summary(record)}{elsewhere}\nTo go on:  batchkit resume {batch.id}")
         return Exit.OK
 
@@ -255,8 +257,7 @@ def _status(record: BatchRecord) -> str:
 
 def _runner(record: BatchRecord) -> str:
     if record.runner_alive:
-        host, pid = _place(record)
-        return f"process {pid} on {host}"
+        return _who(record)
     if record.status.final and record.progress.executions.open:
         return f"nobody any more; to follow its executions:  batchkit results {record.id} --wait"
     if record.status.final:
@@ -264,8 +265,16 @@ def _runner(record: BatchRecord) -> str:
     return f"nobody; to go on:  batchkit resume {record.id}"
 
 
+def _who(record: BatchRecord) -> str:
+    """Who has the batch, in words."""
+    if record.runner == RESTING:
+        return "the workers of the cluster"
+    host, pid = _place(record)
+    return f"process {pid} on {host}"
+
+
 def _place(record: BatchRecord) -> tuple[str, str]:
-    """(host, process id) of the runner."""
+    """(host, process id) of a runner that is a process."""
     host, pid, _ = record.runner.rsplit(":", 2)
     return host, pid
 
@@ -287,13 +296,15 @@ def _not_confirmed(what: str, question: str) -> Exit:
 
 
 def _left_to_its_runner(ws: Workspace, record: BatchRecord) -> Exit:
-    """Tell the process that has the batch to go on."""
-    host, pid = _place(record)
-    if record.status is BatchStatus.PAUSED:
-        ws.engine.call(ws.store.resume(record.id, ws.actor))
-        say(f"Resumed {record.id} ({record.name}); process {pid} on {host} goes on with it within a second.")
-    else:
-        say(f"Batch {record.id} ({record.name}) is {record.status} already, run by process {pid} on {host}.")
+    """Tell whoever has the batch to go on."""
+    if record.status is not BatchStatus.PAUSED:
+        say(f"Batch {record.id} ({record.name}) is {record.status} already, run by {_who(record)}.")
+        return Exit.OK
+    # A cluster's engine runs nothing here, and wakes a worker, which otherwise finds the batch seconds later.
+    engine = ws.store if ws.cluster is None else ws.cluster
+    ws.engine.call(engine.resume(record.id, ws.actor))
+    go_on = "go on with it within seconds" if record.runner == RESTING else "goes on with it within a second"
+    say(f"Resumed {record.id} ({record.name}); {_who(record)} {go_on}.")
     return Exit.OK
 
 
@@ -316,6 +327,8 @@ def _unclaimed(batch: Batch) -> BatchRecord:
 
 def _is_gone(record: BatchRecord) -> bool:
     """Whether the runner's process is known not to exist any more."""
+    if record.runner == RESTING:
+        return False
     host, pid = _place(record)
     if sys.platform == "win32" or host != socket.gethostname():
         return False

@@ -1,0 +1,74 @@
+"""The command line on batches that the workers of a cluster run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from batches import create_batch
+from postgres_server import PostgresServer
+
+import batchkit as bk
+from batchkit.cli import main
+from batchkit.core.wake import RESTING
+from batchkit.terminal import Exit
+
+AGENT = bk.Agent(name="Filer", inputs=[bk.InputVariable("value", schema={"type": "string"}, required=True)])
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def ws(postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[bk.Workspace]:
+    """A workspace on a cluster without a worker, and the environment of the commands."""
+    with bk.DemoPlatform(agents=[AGENT], duration=0.02) as demo, postgres.database() as name:
+        monkeypatch.setenv("BATCHKIT_URL", demo.url)
+        monkeypatch.setenv("BATCHKIT_API_KEY", demo.api_key)
+        monkeypatch.setenv("BATCHKIT_STORE", postgres.url(name))
+        monkeypatch.setenv("BATCHKIT_ENGINE", "cluster")
+        monkeypatch.chdir(tmp_path)
+        with bk.Workspace() as workspace:
+            yield workspace
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    def run(*argv: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(argv)
+        printed = capsys.readouterr()
+        return code, " ".join(printed.out.split()), " ".join(printed.err.split())
+
+    return run
+
+
+def resting(ws: bk.Workspace) -> bk.Batch:
+    """A running batch that its worker has left until its next group is due, in an hour."""
+    batch = create_batch(ws, 2, max_concurrent=1, batch_interval=3600)
+    until = ws.clock.now() + timedelta(hours=1)
+    assert ws.engine.call(ws.store.entrust(batch.id, until, revision=batch.record.revision))
+    assert batch.record.runner == RESTING
+    return batch
+
+
+@pytest.mark.parametrize("engine", ["cluster", "kernel"])
+def test_a_batch_that_rests_is_shown_paused_and_resumed(
+    cli: Cli, ws: bk.Workspace, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    monkeypatch.setenv("BATCHKIT_ENGINE", engine)
+    batch = resting(ws)
+    code, said, _ = cli("show", batch.id)
+    assert code == Exit.OK
+    assert "Run by the workers of the cluster" in said
+    code, said, _ = cli("resume", batch.id)
+    assert code == Exit.OK
+    assert "is running already, run by the workers of the cluster." in said
+    code, said, _ = cli("pause", batch.id)
+    assert code == Exit.OK
+    assert "stops within" not in said
+    assert batch.status == "paused"
+    code, said, _ = cli("resume", batch.id)
+    assert code == Exit.OK
+    assert "the workers of the cluster go on with it" in said
+    assert batch.status == "running"
