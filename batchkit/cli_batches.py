@@ -15,7 +15,17 @@ from typing import Any
 import pandas as pd
 
 from batchkit.batch import Batch
-from batchkit.cli_watch import find, follow, follow_executions, opened, settled_at, stop, summary, where_results
+from batchkit.cli_watch import (
+    find,
+    follow,
+    follow_executions,
+    opened,
+    settled_at,
+    stop,
+    summary,
+    where_results,
+    where_run,
+)
 from batchkit.core.lifecycle import BatchStatus, ItemStatus, check_batch_move
 from batchkit.core.record import BatchRecord
 from batchkit.core.results import own_names
@@ -108,7 +118,8 @@ def resume(args: Namespace) -> Exit:
                 batch.resume()
             else:
                 batch.take_over()
-            say(f"Batch {batch.id} ({record.name}) runs in this terminal; Ctrl-C pauses it.")
+            place, ctrl_c = where_run(ws)
+            say(f"Batch {batch.id} ({record.name}) runs in {place}; Ctrl-C {ctrl_c}.")
             ended = follow(ws, batch, "triggered")
         except KeyboardInterrupt:
             return stop(ws, batch)

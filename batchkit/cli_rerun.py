@@ -6,7 +6,7 @@ from argparse import Namespace
 
 from batchkit.batch import Batch
 from batchkit.cli_batches import write_results
-from batchkit.cli_watch import find, follow, opened, stop, summary, where_results
+from batchkit.cli_watch import find, follow, opened, stop, summary, where_results, where_run
 from batchkit.core.waiting import Until
 from batchkit.errors import ConfigError
 from batchkit.io.result_files import check_suffix
@@ -43,10 +43,10 @@ def rerun(args: Namespace) -> Exit:
                 invalid=args.invalid,
                 force=args.force,
             )
-            record = batch.record
+            record, (place, ctrl_c) = batch.record, where_run(ws)
             say(
-                f"{record.progress.total:,} rows of batch {parent.id} run again in this terminal, as batch {batch.id} "
-                f"({record.name}); Ctrl-C pauses it."
+                f"{record.progress.total:,} rows of batch {parent.id} run again in {place}, as batch {batch.id} "
+                f"({record.name}); Ctrl-C {ctrl_c}."
             )
             ended = follow(ws, batch, until)
         except KeyboardInterrupt:

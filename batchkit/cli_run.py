@@ -12,7 +12,7 @@ from typing import Literal
 
 from batchkit.batch import Batch
 from batchkit.cli_batches import results_table, write_results
-from batchkit.cli_watch import follow, opened, stop, summary, where_results
+from batchkit.cli_watch import follow, opened, stop, summary, where_results, where_run
 from batchkit.core.agent import Agent, InputVariable
 from batchkit.core.config import BatchConfig, resolve_profile
 from batchkit.core.mapping import Field, Input, Mapping, Metadata, NotBefore, Origin, ProfileName, Skip
@@ -339,7 +339,8 @@ def _launch(ws: Workspace, checked: Validation, config: BatchConfig, args: Names
     batch: Batch | None = None
     try:
         batch = ws.create_batch(checked, config)
-        say(batch.id if args.quiet else f"Batch {batch.id} runs in this terminal; Ctrl-C pauses it.")
+        place, ctrl_c = where_run(ws)
+        say(batch.id if args.quiet else f"Batch {batch.id} runs in {place}; Ctrl-C {ctrl_c}.")
         ended = follow(ws, batch, until, quiet=args.quiet)
     except KeyboardInterrupt:
         return stop(ws, batch)

@@ -34,8 +34,15 @@ __all__ = [
     "summary",
     "timed_lines",
     "where_results",
+    "where_run",
 ]
 
+#: where a batch runs that was begun here, and what Ctrl-C does
+_RUN = {
+    "kernel": ("this terminal", "pauses it"),
+    "worker": ("a `batchkit worker`", "only ends the watching"),
+    "cluster": ("the workers of the cluster", "only ends the watching"),
+}
 #: seconds between two looks at a batch
 _REFRESH = 0.2
 #: seconds between two questions when what is in doubt will be looked up
@@ -150,6 +157,8 @@ def stop(ws: Workspace, batch: Batch | None) -> Exit:
         batch = ws.batch(running[0])
     if batch is None:
         warn("Interrupted. Nothing was sent.")
+    elif batch.id not in running and ws.engine_kind != "kernel":
+        warn(f"No longer watched. Batch {batch.id} goes on without this terminal:  batchkit show {batch.id}")
     elif batch.id not in running:
         warn(f"Interrupted. Batch {batch.id} is not run from here:  batchkit show {batch.id}")
     else:
@@ -176,6 +185,11 @@ def summary(batch: BatchRecord) -> str:
         if count
     ]
     return f"{text} Executions: {', '.join(parts)}." if parts else text
+
+
+def where_run(ws: Workspace) -> tuple[str, str]:
+    """Where a batch runs that is begun here, and what Ctrl-C does then."""
+    return _RUN[ws.engine_kind]
 
 
 def where_results(batch_id: str) -> str:

@@ -72,3 +72,20 @@ def test_a_batch_that_rests_is_shown_paused_and_resumed(
     assert code == Exit.OK
     assert "the workers of the cluster go on with it" in said
     assert batch.status == "running"
+
+
+def test_what_a_cluster_runs_is_not_said_to_run_in_the_terminal(
+    cli: Cli, ws: bk.Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("rows.csv").write_text("value\n1\n", "utf-8")
+
+    # Nobody runs it, and somebody who watches has seen enough.
+    def enough(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("batchkit.cli_run.follow", enough)
+    code, said, warned = cli("run", "rows.csv", "--agent", "Filer")
+    assert code == Exit.INTERRUPTED
+    assert "runs in the workers of the cluster; Ctrl-C only ends the watching." in said
+    assert "goes on without this terminal" in warned
+    assert [batch.status for batch in ws.batches()] == ["running"]
