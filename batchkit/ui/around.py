@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchkit.core.listing import Relative
 from batchkit.core.record import BatchRecord
 from batchkit.errors import ConfigError
+from batchkit.io.leases import CLUSTER_LEASE_SECONDS, LEASE_SECONDS
 from batchkit.ui.cards import Surroundings
 
 if TYPE_CHECKING:
     from batchkit.workspace import Workspace
 
 __all__ = ["Around"]
+
+#: of a lease that is renewed in time so much is left at any time
+_LEFT = 0.4
 
 
 class Around:
@@ -24,6 +29,9 @@ class Around:
         self._workspace = workspace
         #: batch to when it was first seen without a runner, on the monotonic clock
         self._alone_since: dict[str, float] = {}
+        # Workers of a cluster may run any batch of a database, and have the shorter leases.
+        is_file = isinstance(workspace.store_address, Path)
+        self._overdue = _LEFT * (LEASE_SECONDS if is_file else CLUSTER_LEASE_SECONDS)
 
     def of(
         self, record: BatchRecord, last_due: datetime | None = None, relatives: tuple[Relative, ...] = ()
@@ -50,5 +58,6 @@ class Around:
             has_worker=workspace.engine_kind != "kernel",
             missing=missing,
             trouble="" if trouble is None else str(trouble),
+            overdue=self._overdue,
             relatives=relatives,
         )

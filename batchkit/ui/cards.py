@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any, Literal
 
 from batchkit.core.lifecycle import BatchStatus
@@ -25,8 +26,6 @@ _TONES: dict[BatchStatus, Tone] = {
     BatchStatus.COMPLETED: "success",
     BatchStatus.CANCELLED: "neutral",
 }
-#: a lease with so many seconds left was not renewed when it should have been
-_OVERDUE_SECONDS = 6.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +45,8 @@ class Surroundings:
     missing: str = ""
     #: what the store fails with for the batch that runs here
     trouble: str = ""
+    #: a lease with fewer seconds left was not renewed when it should have been
+    overdue: float = 6.0
     #: its family, oldest first, where it has one
     relatives: tuple[Relative, ...] = ()
 
@@ -301,7 +302,7 @@ def _runner(record: BatchRecord, around: Surroundings, *, alone: bool) -> str:
 
 def _is_silent(record: BatchRecord, around: Surroundings) -> bool:
     """Whether its runner has missed a renewal of the lease: it may be gone, and nobody can take over yet."""
-    return record.runner_alive and not around.is_here and record.lease_left < _OVERDUE_SECONDS
+    return record.runner_alive and not around.is_here and record.lease_left < around.overdue
 
 
 def _warning(record: BatchRecord, around: Surroundings, *, alone: bool) -> str:
@@ -315,7 +316,7 @@ def _warning(record: BatchRecord, around: Surroundings, *, alone: bool) -> str:
     if _is_silent(record, around) and not record.status.final:
         return (
             "Whoever runs it has not been heard of for some seconds. If it is gone, that shows here within "
-            f"{_OVERDUE_SECONDS:.0f} seconds, and the batch can be continued then."
+            f"{ceil(around.overdue)} seconds, and the batch can be continued then."
         )
     if record.status is BatchStatus.PAUSED and around.missing:
         return f"It cannot be resumed here: {around.missing}"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from records import NOW, record
 
+import batchkit as bk
 from batchkit.core.flow import Flow
 from batchkit.core.hours import WorkingHours
 from batchkit.core.lifecycle import BatchStatus
@@ -16,6 +17,9 @@ from batchkit.core.listing import Relative
 from batchkit.core.progress import ExecutionCounts, Progress
 from batchkit.core.record import BatchRecord
 from batchkit.core.schedule import Pace
+from batchkit.io.leases import CLUSTER_LEASE_SECONDS
+from batchkit.testing import ScriptedTarget
+from batchkit.ui.around import Around
 from batchkit.ui.cards import Expected, Lineage, Surroundings, Time, card_of, place_of
 
 
@@ -170,6 +174,19 @@ def test_a_runner_that_is_silent_is_said_to_be_before_it_counts_as_gone() -> Non
     assert (mine.runner, mine.warning) == ("Runs in this notebook", "")
     ended = card_of(record(BatchStatus.COMPLETED, lease_left=5), around())
     assert ended.warning == ""
+
+
+def test_a_worker_of_a_cluster_that_renews_its_short_lease_in_time_is_not_said_to_be_silent() -> None:
+    with bk.Workspace(ScriptedTarget(), store="postgresql://nobody@127.0.0.1:1/none") as ws:
+        surroundings = Around(ws)
+        # As much as it has, and as little as it has between two looks.
+        for left in (CLUSTER_LEASE_SECONDS, 3.0):
+            held = record(lease_left=left)
+            assert card_of(held, surroundings.of(held)).warning == ""
+        held = record(lease_left=1.5)
+        warning = card_of(held, surroundings.of(held)).warning
+    assert warning.startswith("Whoever runs it has not been heard of for some seconds.")
+    assert "within 3 seconds" in warning
 
 
 def test_where_a_worker_runs_batches_one_that_has_none_yet_waits_for_it() -> None:
