@@ -22,7 +22,10 @@ from batchkit.workspace import Workspace
 __all__ = ["Finding", "examine", "versions"]
 
 #: whose versions explain most of what differs between two machines; those not installed are left out
-_PACKAGES = ("pandas", "httpx", "aiohttp", "sqlalchemy", "anywidget", "ipykernel", "jupyterlab", "voila")
+_PACKAGES = (
+    *("pandas", "httpx", "aiohttp", "sqlalchemy", "psycopg", "procrastinate"),
+    *("anywidget", "ipykernel", "jupyterlab", "voila"),
+)
 #: seconds a write may take before the disk is called slow, and the platform's clock may be off
 _SLOW_WRITE, _CLOCK_OFF = 0.5, 5.0
 #: bytes; less free than this is little
@@ -139,8 +142,12 @@ def _engine(ws: Workspace) -> tuple[str, str]:
     if ws.engine_kind != "kernel":
         text = f"batches are left to {_WORKERS[ws.engine_kind]} (BATCHKIT_ENGINE); {text}"
     waiting = [record for record in _records(ws) if record.status is BatchStatus.RUNNING and not record.runner_alive]
-    needed = ws.engine_kind != "kernel" and bool(waiting) and not runners
-    flag = " --cluster" if ws.engine_kind == "cluster" else ""
+    needed, flag = ws.engine_kind != "kernel" and bool(waiting) and not runners, ""
+    if ws.cluster is not None:
+        # Those that have nothing to do are in the queue's database, too.
+        count = ws.engine.call(ws.cluster.workers())
+        text += f"; {_counted(count, 'worker is', 'workers are')} at work"
+        needed, flag = not count, " --cluster"
     return text, f"No worker is at work: start `batchkit worker{flag}` with the same store." if needed else ""
 
 

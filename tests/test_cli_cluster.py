@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from batches import create_batch
-from postgres_server import PostgresServer
+from postgres_server import PostgresServer, at_work
 
 import batchkit as bk
 from batchkit.cli import main
 from batchkit.core.wake import RESTING
+from batchkit.io.schema import metadata
 from batchkit.terminal import Exit
+from batchkit.worker import ClusterWorker
 
 AGENT = bk.Agent(name="Filer", inputs=[bk.InputVariable("value", schema={"type": "string"}, required=True)])
 Cli = Callable[..., tuple[int, str, str]]
@@ -89,3 +92,38 @@ def test_what_a_cluster_runs_is_not_said_to_run_in_the_terminal(
     assert "runs in the workers of the cluster; Ctrl-C only ends the watching." in said
     assert "goes on without this terminal" in warned
     assert [batch.status for batch in ws.batches()] == ["running"]
+
+
+def test_a_worker_that_may_not_use_the_queue_ends_and_says_what_to_do(
+    cli: Cli, ws: bk.Workspace, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_batch(ws, 1)
+    _, _, name = ws.store.label.rpartition("/")
+    guest = f"guest_{name}"
+    postgres.execute(f"CREATE ROLE {guest} LOGIN", name)
+    for table in metadata.tables:
+        postgres.execute(f"GRANT ALL ON {table}, schema_version TO {guest}", name)
+    monkeypatch.setenv("BATCHKIT_STORE", postgres.url(name).replace("tests@", f"{guest}@"))
+    code, _, warned = cli("worker", "--cluster")
+    assert code == Exit.WRONG
+    assert "permission denied for" in warned
+    assert "others need the right to use the tables named procrastinate_…" in warned
+    code, said, _ = cli("doctor")
+    assert code == Exit.UNAVAILABLE
+    assert "LOOK engine It cannot be used. The cluster's queue cannot be used: permission denied" in said
+
+
+def test_doctor_says_how_many_workers_are_at_work(cli: Cli, ws: bk.Workspace, postgres: PostgresServer) -> None:
+    code, said, _ = cli("doctor")
+    assert code == Exit.UNAVAILABLE
+    assert "0 workers are at work No worker is at work: start `batchkit worker --cluster`" in said
+    stop = Event()
+    with bk.Workspace() as working:
+        worker = Thread(target=ClusterWorker(working, lambda _: None, concurrency=1).run, args=(stop,), daemon=True)
+        worker.start()
+        at_work(postgres, ws.store.label.rpartition("/")[2], 1)
+        code, said, _ = cli("doctor")
+        stop.set()
+        worker.join()
+    assert code == Exit.OK, said
+    assert "1 worker is at work" in said

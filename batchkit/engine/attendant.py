@@ -20,7 +20,7 @@ from procrastinate.worker import Worker
 from batchkit.core.ports import Store
 from batchkit.core.record import BatchRecord
 from batchkit.core.target import TargetInfo
-from batchkit.engine.wakes import WAKE, Wakes, queue_of
+from batchkit.engine.wakes import WAKE, Wakes, is_forbidden, queue_error, queue_of
 from batchkit.errors import BatchkitError, NotFoundError
 
 __all__ = ["Attendant"]
@@ -99,7 +99,7 @@ class Attendant:
             worker.stop()
 
     async def _work(self, app: App, queue: str, concurrency: int, heartbeat: float) -> None:
-        """Run one of the two workers, and start it again should it end by itself."""
+        """Run one of the two workers, and start it again should it end by itself. Raises EngineError."""
         while not self._stopped.is_set():
             worker = Worker(
                 app,
@@ -117,7 +117,9 @@ class Attendant:
             try:
                 await worker.run()
             except ConnectorException as error:
-                logger.warning("The cluster's queue failed: %s", error.__cause__ or error)
+                if is_forbidden(error):
+                    raise queue_error(error) from error
+                logger.warning("%s", queue_error(error))
             finally:
                 self._workers.discard(worker)
             with suppress(TimeoutError):

@@ -127,6 +127,10 @@ class ClusterEngine(KernelEngine):
             await self._wakes.aclose()
         await super()._close()
 
+    async def workers(self) -> int:
+        """How many of the cluster's workers are at work, whatever their target. Raises EngineError."""
+        return await (self._wakes or Wakes(self._conninfo)).workers()
+
     # Commands: first the store, then a wake for whoever is to act on them
 
     async def begin(self, batch_id: str) -> None:

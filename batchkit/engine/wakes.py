@@ -25,7 +25,7 @@ from psycopg_pool import AsyncConnectionPool
 from batchkit.core.wake import Wake
 from batchkit.errors import EngineError
 
-__all__ = ["WAKE", "Wakes", "queue_of"]
+__all__ = ["WAKE", "Wakes", "is_forbidden", "queue_error", "queue_of"]
 
 T = TypeVar("T")
 logger = logging.getLogger("batchkit")
@@ -35,11 +35,19 @@ WAKE = "batchkit.wake"
 #: a wake comes so long before its batch is due, to find the worker ready
 _LEAD = timedelta(seconds=2)
 #: seconds until a server that does not answer is given up, and until a dead network is noticed
-_CONNECTION = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+_CONNECTION: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
 #: seconds to wait for a connection, and before a server that is gone is tried again
 _WAIT_SECONDS, _RETRY_SECONDS = 6.0, 0.5
 #: keeps two processes from creating the tables at the same time
 _LOCK = int.from_bytes(b"bkitwake", "big")
+#: in a worker of the cluster there are two of Procrastinate's; each gives a sign of life every two seconds at the most
+_ALIVE = "SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > now() - interval '10 seconds'"
+_PER_WORKER = 2
 #: what of Procrastinate's the statements of its installed version call
 _NEEDED = sorted(set(re.findall(r"procrastinate_\w+_v\d+(?=\()", " ".join(sql.queries.values()))))
 # Not to_regclass: it may remember that there was nothing before another process made it.
@@ -78,7 +86,7 @@ class Wakes:
             with suppress(AlreadyEnqueued):
                 await job.defer_async(batch_id=wake.batch_id, revision=wake.revision, due=wake.due.isoformat())
         except ConnectorException as error:
-            raise _told(error) from error
+            raise queue_error(error) from error
 
     async def app(self) -> App:
         """Procrastinate's side of the queue, its tables created where they are missing. Raises EngineError."""
@@ -93,9 +101,22 @@ class Wakes:
                     raise
                 except (ConnectorException, psycopg.Error) as error:
                     await self._let_go()
-                    raise _told(error) from error
+                    raise queue_error(error) from error
                 self._app = self.another_app()
             return self._app
+
+    async def workers(self) -> int:
+        """How many workers of the cluster gave a sign of life lately, whatever their target. Raises EngineError."""
+        try:
+            async with await psycopg.AsyncConnection.connect(self._conninfo, **_CONNECTION) as connection:
+                row = await (await connection.execute(_ALIVE)).fetchone()
+        except psycopg.errors.UndefinedTable:
+            # Neither a worker nor a batch has been there yet.
+            return 0
+        except psycopg.Error as error:
+            raise queue_error(error) from error
+        assert row is not None
+        return -(-int(row[0]) // _PER_WORKER)
 
     @property
     def manager(self) -> JobManager:
@@ -213,10 +234,16 @@ async def _is_there(connection: psycopg.AsyncConnection[Any]) -> bool:
     return bool(there)
 
 
-def _told(error: BaseException) -> EngineError:
-    cause = error.__cause__ if isinstance(error, ConnectorException) and error.__cause__ else error
+def is_forbidden(error: BaseException) -> bool:
+    """Whether this user may not do that in the database: it will not be otherwise a moment later."""
+    return isinstance(_cause(error), psycopg.errors.InsufficientPrivilege)
+
+
+def queue_error(error: BaseException) -> EngineError:
+    """What the queue failed with, in plain words, with what is to be done."""
+    cause = _cause(error)
     said = " ".join(str(cause).split()).rstrip(".") or type(cause).__name__
-    if isinstance(cause, psycopg.errors.InsufficientPrivilege):
+    if is_forbidden(error):
         return EngineError(
             f"The cluster's queue cannot be used: {said}. Whoever may create tables in the database starts "
             "`batchkit worker --cluster` once; others need the right to use the tables named procrastinate_…."
@@ -225,3 +252,7 @@ def _told(error: BaseException) -> EngineError:
         f"The cluster's queue cannot be used: {said}. See whether the store's PostgreSQL server runs and can be "
         "reached."
     )
+
+
+def _cause(error: BaseException) -> BaseException:
+    return error.__cause__ if isinstance(error, ConnectorException) and error.__cause__ else error
