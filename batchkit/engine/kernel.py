@@ -321,6 +321,7 @@ class KernelEngine:
         the batch goes on by itself once it works again. A server that cannot be reached is waited for.
         """
         began = attended_at = read_at = self._clock.monotonic()
+        patient = not self._runs
         while True:
             changed = self._changed.setdefault(batch_id, asyncio.Event())
             changed.clear()
@@ -330,6 +331,8 @@ class KernelEngine:
                 if not error.passing or self._clock.monotonic() - read_at > _OUTAGE_PATIENCE_SECONDS:
                     raise
                 await self._clock.wait(changed, self._poll_seconds)
+                # Whoever runs it could not renew its lease either.
+                attended_at, patient = self._clock.monotonic(), True
                 continue
             read_at = self._clock.monotonic()
             if (trouble := self.trouble(batch_id, began)) is not None:
@@ -338,8 +341,8 @@ class KernelEngine:
                 # Its lease may have lapsed while the machine slept; the runner renews it.
                 batch = replace(batch, runner_alive=True)
             if batch.runner_alive:
-                attended_at = self._clock.monotonic()
-            elif not self._runs and self._clock.monotonic() < attended_at + self._worker_patience:
+                attended_at, patient = self._clock.monotonic(), not self._runs
+            elif patient and self._clock.monotonic() < attended_at + self._worker_patience:
                 batch = replace(batch, runner_alive=True)
             if is_reached(batch, until, can_look_up=self._target.can_look_up):
                 return batch

@@ -10,9 +10,10 @@ import pytest
 
 from batchkit.core.lifecycle import BatchStatus, ItemStatus
 from batchkit.core.outcome import Held, NotSent, Refused, Triggered, Unclear, Wait
+from batchkit.core.record import BatchRecord
 from batchkit.core.retry import RetryPolicy
 from batchkit.engine.kernel import KernelEngine
-from batchkit.errors import NotFoundError, StateError
+from batchkit.errors import BatchInterrupted, NotFoundError, StateError, StoreError
 from batchkit.testing import ScriptedTarget
 
 
@@ -404,3 +405,41 @@ def test_the_answer_to_a_request_already_sent_is_recorded_after_a_cancel(bench) 
             assert (record.progress.triggered, record.progress.cancelled) == (1, 1)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("runs", "patience"), [(False, 60.0), (True, 10.0)])
+def test_who_waits_through_an_outage_gives_the_runner_time_to_renew_its_lease(
+    bench, monkeypatch, runs, patience
+) -> None:
+    async def scenario() -> None:
+        async with bench() as b:
+            batch_id = await b.batch(3, attend=False)
+            other = "elsewhere:1:x"
+            assert await b.store.acquire(batch_id, other, settle_after=None)
+            watching = KernelEngine(
+                store=b.store, target=b.target, clock=b.clock, poll_seconds=1, runs=runs, worker_patience=patience
+            )
+            waiting = asyncio.ensure_future(watching.wait(batch_id, "triggered"))
+            while not b.clock._known:
+                await asyncio.sleep(0.002)
+            await b.clock.advance(2)
+            with monkeypatch.context() as outage:
+                outage.setattr(b.store, "batch", unreachable)
+                await b.clock.advance(100)
+            # The lease has lapsed by now.
+            await b.clock.advance(patience - 2)
+            assert not waiting.done()
+            assert await b.store.acquire(batch_id, other, settle_after=None)
+            await b.clock.advance(5)
+            assert not waiting.done()
+            await b.clock.advance(15 + patience)
+            with pytest.raises(BatchInterrupted):
+                await waiting
+
+    asyncio.run(scenario())
+
+
+async def unreachable(batch_id: str) -> BatchRecord:
+    error = StoreError(f"Nobody knows of {batch_id}: there is no connection.")
+    error.passing = True
+    raise error
