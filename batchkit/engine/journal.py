@@ -5,7 +5,10 @@ The logger is "batchkit.events", the level INFO; a record's `batchkit` is a dict
     event      due (rows of a group were claimed), triggered, refused, in_doubt, not_sent, held, wait (what became of a
                request), acquired, lost, released (the lease), rests (the batch is left to a later wake)
     batch      its id
-    ...        rows, due, until, late (seconds after the time it was due), item, row, attempt, owner, epoch, message
+    ...        rows, due, until, late (seconds after the time it was due), item, row, attempt, owner, epoch, message,
+               looked_up (true: what became of a request is what the target was asked for later)
+
+A batch that comes with rows in doubt, as from a process that was killed, says so in one in_doubt with their number.
 """
 
 from __future__ import annotations
@@ -15,9 +18,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from batchkit.core.outcome import Held, NotSent, Outcome, Refused, Triggered, Unclear, Wait
-from batchkit.core.record import Claim
+from batchkit.core.record import BatchRecord, Claim, ItemRecord, Lease
 
-__all__ = ["EVENTS", "outcome_event", "tell", "tell_due"]
+__all__ = ["EVENTS", "tell", "tell_acquired", "tell_due", "tell_outcome"]
 
 #: the name of the logger
 EVENTS = "batchkit.events"
@@ -48,6 +51,15 @@ def tell_due(batch_id: str, claims: Sequence[Claim], now: datetime) -> None:
     tell(batch_id, "due", rows=len(claims), due=due.isoformat(), late=round((now - due).total_seconds(), 3))
 
 
-def outcome_event(outcome: Outcome) -> str:
-    """What an outcome is called there."""
-    return _OUTCOMES[type(outcome)]
+def tell_acquired(lease: Lease, batch: BatchRecord) -> None:
+    """Log that the batch is run here from now on."""
+    tell(lease.batch_id, "acquired", owner=lease.owner, epoch=lease.epoch)
+    if rows := batch.progress.in_doubt:
+        tell(lease.batch_id, "in_doubt", rows=rows, message="They were in doubt when the batch was taken up.")
+
+
+def tell_outcome(batch_id: str, of: Claim | ItemRecord, outcome: Outcome, **facts: str | int | float) -> None:
+    """Log what became of an attempt."""
+    if not isinstance(outcome, Triggered):
+        facts["message"] = outcome.message
+    tell(batch_id, _OUTCOMES[type(outcome)], item=of.item, row=of.row, attempt=of.attempt, **facts)

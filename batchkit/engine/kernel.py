@@ -25,6 +25,7 @@ from batchkit.core.ports import Clock, Reporting, Store, Target
 from batchkit.core.record import BatchRecord, ItemChange
 from batchkit.core.retry import RetryPolicy
 from batchkit.core.waiting import Until, is_reached
+from batchkit.engine.journal import tell_acquired
 from batchkit.engine.reports import Reports
 from batchkit.engine.rest import Rest
 from batchkit.engine.runner import POLL_SECONDS, Runner
@@ -232,7 +233,8 @@ class KernelEngine:
             return False
         if self._reports is not None:
             await self._reports.lose_unknown(batch_id)
-        self._told[batch_id] = await self._store.batch(batch_id)
+        self._told[batch_id] = batch = await self._store.batch(batch_id)
+        tell_acquired(lease, batch)
         runner = Runner(
             lease,
             store=self._store,

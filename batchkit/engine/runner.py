@@ -142,7 +142,6 @@ class Runner:
 
     async def run(self) -> None:
         """Run until there is nothing left to do, the lease is lost, or `close` was called."""
-        tell(self.batch_id, "acquired", owner=self._lease.owner, epoch=self._lease.epoch)
         try:
             while await self._step():
                 pass
@@ -388,6 +387,7 @@ class Runner:
             if self._sender.outbox or gate is not None:
                 await self._store.tick(self._lease, outcomes=self._sender.outbox, gate=gate)
             await self._store.release(self._lease)
-            tell(self.batch_id, "released", owner=self._lease.owner, epoch=self._lease.epoch)
+            if not self.lost:
+                tell(self.batch_id, "released", owner=self._lease.owner, epoch=self._lease.epoch)
         except StoreError as error:
             logger.warning("%s: %s", self.batch_id, error)

@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 
-from batchkit.core.outcome import NotSent, Outcome, Triggered, Unclear
+from batchkit.core.outcome import NotSent, Outcome, Unclear
 from batchkit.core.ports import Clock, Target
 from batchkit.core.record import BatchRecord, Claim, ItemOutcome
 from batchkit.engine.gate import Gate
-from batchkit.engine.journal import outcome_event, tell
+from batchkit.engine.journal import tell_outcome
 
 __all__ = ["Sender"]
 
@@ -160,11 +160,7 @@ class Sender:
             outcome = Unclear(message=f"{type(error).__name__}: {error}")
         self._weigh(outcome)
         self._put(claim, outcome)
-        facts: dict[str, str | int | float]
-        facts = {"item": claim.item, "row": claim.row, "attempt": claim.attempt, "late": round(late, 3)}
-        if not isinstance(outcome, Triggered):
-            facts["message"] = outcome.message
-        tell(self._batch_id, outcome_event(outcome), **facts)
+        tell_outcome(self._batch_id, claim, outcome, late=round(late, 3))
 
     def _put(self, claim: Claim, outcome: Outcome) -> None:
         now = self._clock.now()

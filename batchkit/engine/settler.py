@@ -9,6 +9,7 @@ from collections.abc import Callable
 from batchkit.core.outcome import NotSent, Outcome, Triggered
 from batchkit.core.ports import Clock, Store, Target
 from batchkit.core.record import ItemOutcome, ItemRecord
+from batchkit.engine.journal import tell_outcome
 from batchkit.errors import StoreError, TargetError
 
 __all__ = ["Settler"]
@@ -38,6 +39,8 @@ class Settler:
         self._task: asyncio.Task[None] | None = None
         #: on the monotonic clock, after a lookup that failed
         self._not_before = 0.0
+        #: item and attempt of what was logged
+        self._told: set[tuple[int, int]] = set()
 
     def start(self) -> None:
         """Look up what may be looked up by now, unless that is being done or the target cannot."""
@@ -55,6 +58,10 @@ class Settler:
         try:
             for item in await self._store.doubtful(self._batch_id, _LOOKED_UP_AT_ONCE):
                 outcome = await self._look_up(item)
+                if (item.item, item.attempt) not in self._told:
+                    # The first answer counts; the row is looked up again where that is not recorded yet.
+                    self._told.add((item.item, item.attempt))
+                    tell_outcome(self._batch_id, item, outcome, looked_up=True)
                 found.append(ItemOutcome(item=item.item, attempt=item.attempt, outcome=outcome, at=self._clock.now()))
         except Exception as error:  # whatever a target does, the rows stay in doubt and are looked up again
             self._not_before = self._clock.monotonic() + 2 * self._target.poll_interval
