@@ -105,7 +105,11 @@ class ClusterWorker:
         self._concurrency = concurrency
 
     def run(self, stop: Event) -> None:
-        """Work until `stop` is set. Raises EngineError where the cluster's queue cannot be used."""
+        """Work until `stop` is set. Raises EngineError where the cluster's queue cannot be used, StoreError likewise.
+
+        A store that cannot be reached is waited for.
+        """
+        self._try_store()
         serving = self._engine.submit(self._engine.serve(self._concurrency, self._tell))
         while not stop.wait(_LOOK_SECONDS):
             if serving.done():
@@ -114,6 +118,15 @@ class ClusterWorker:
             with suppress(StoreError):
                 # Tried again with the next look; who runs the batches says what the store fails with.
                 self._ws.begin_notices()
+
+    def _try_store(self) -> None:
+        """Raise StoreError where the store does not take this user, or is another version's."""
+        try:
+            self._engine.call(self._ws.store.others())
+        except StoreError as error:
+            if not error.passing:
+                raise
+            self._tell(str(error))
 
 
 def _wants_a_runner(batch: BatchRecord) -> bool:

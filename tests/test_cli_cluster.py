@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from batches import create_batch
+from batches import create_batch, eventually
 from postgres_server import PostgresServer, at_work
 
 import batchkit as bk
@@ -127,3 +127,24 @@ def test_doctor_says_how_many_workers_are_at_work(cli: Cli, ws: bk.Workspace, po
         worker.join()
     assert code == Exit.OK, said
     assert "1 worker is at work" in said
+
+
+def test_a_worker_ends_where_the_store_will_not_let_it_in(
+    cli: Cli, ws: bk.Workspace, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCHKIT_STORE", postgres.url("no_such_database"))
+    code, _, warned = cli("worker", "--cluster")
+    assert code == Exit.UNAVAILABLE
+    assert "createdb makes a database that is not there yet" in warned
+
+
+def test_a_worker_that_cannot_reach_the_store_says_so_and_waits(ws: bk.Workspace, postgres: PostgresServer) -> None:
+    stop, said = Event(), []
+    with bk.Workspace(store="postgresql://tests@127.0.0.1:1/runs") as waiting:
+        worker = Thread(target=ClusterWorker(waiting, said.append, concurrency=1).run, args=(stop,), daemon=True)
+        worker.start()
+        eventually(lambda: said)
+        assert "Nothing listens there." in said[0]
+        assert worker.is_alive()
+        stop.set()
+        worker.join()

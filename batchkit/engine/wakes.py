@@ -29,6 +29,8 @@ __all__ = ["WAKE", "Wakes", "is_forbidden", "queue_error", "queue_of"]
 
 T = TypeVar("T")
 logger = logging.getLogger("batchkit")
+# What it says of a server that is gone, several times a second, is for those who ask for it: this says it once.
+logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
 
 #: the name of the task
 WAKE = "batchkit.wake"
@@ -41,8 +43,8 @@ _CONNECTION: dict[str, Any] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
-#: seconds to wait for a connection, and before a server that is gone is tried again
-_WAIT_SECONDS, _RETRY_SECONDS = 6.0, 0.5
+#: seconds to wait for a connection, before a server that is gone is tried again, and until that is told
+_WAIT_SECONDS, _RETRY_SECONDS, _TOLD_SECONDS = 6.0, 0.5, 2.0
 #: keeps two processes from creating the tables at the same time
 _LOCK = int.from_bytes(b"bkitwake", "big")
 #: in a worker of the cluster there are two of Procrastinate's; each gives a sign of life every two seconds at the most
@@ -181,6 +183,8 @@ class _PatientConnector(PsycopgConnector):
     def __init__(self, patience: float) -> None:
         super().__init__()
         self.patience = patience
+        #: that the server is gone was told
+        self._told = False
 
     async def patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         """What `work` returns in the end. What it does may be done twice."""
@@ -188,13 +192,19 @@ class _PatientConnector(PsycopgConnector):
         began = loop.time()
         while True:
             try:
-                return await work()
+                done = await work()
+                self._told = False
+                return done
             except (ConnectorException, psycopg.OperationalError) as error:
                 gone = isinstance(error, psycopg.OperationalError) or isinstance(
                     error.__cause__, psycopg.OperationalError
                 )
-                if not gone or loop.time() - began >= self.patience:
+                seconds = loop.time() - began
+                if not gone or seconds >= self.patience:
                     raise
+                if seconds >= _TOLD_SECONDS and not self._told:
+                    self._told = True
+                    logger.warning("%s It is tried again.", queue_error(error))
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def execute_query_async(self, query: Any, **arguments: Any) -> None:
