@@ -69,6 +69,8 @@ def viewer_of(store: Address, owner: str | None = None, admin: bool | None = Non
     if owner is not None and (not isinstance(owner, str) or not owner.strip()):
         raise ConfigError(f"owner must be a name, not {owner!r}. Leave it out for the operating system's user.")
     named = owner or os.environ.get("BATCHKIT_OWNER")
+    if named and not named.strip():
+        raise ConfigError(f"BATCHKIT_OWNER must be a name, not {named!r}. Unset it for the operating system's user.")
     of_hub = os.environ.get("JUPYTERHUB_USER")
     if admin is None:
         admin = os.environ.get("BATCHKIT_ADMIN") == "1"

@@ -131,6 +131,14 @@ def test_an_owner_is_a_name(store: str, owner: Any) -> None:
         opened(store, owner)
 
 
+def test_an_owner_in_the_environment_is_a_name_too(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCHKIT_OWNER", "  ")
+    with pytest.raises(bk.ConfigError, match="BATCHKIT_OWNER must be a name"):
+        opened(store)
+    with opened(store, "Ada") as ws:
+        assert ws.actor == "Ada"
+
+
 def test_batches_made_under_another_name_are_still_there_in_a_file_of_ones_own(store: str) -> None:
     with opened(store, "a former name") as before:
         batch = made(before)
