@@ -148,7 +148,8 @@ def _engine(ws: Workspace) -> tuple[str, str]:
         count = ws.engine.call(ws.cluster.workers())
         text += f"; {_counted(count, 'worker is', 'workers are')} at work"
         needed, flag = not count, " --cluster"
-    return text, f"No worker is at work: start `batchkit worker{flag}` with the same store." if needed else ""
+    advice = f"No worker is at work: start `batchkit worker{flag}` with the same store, platform and key."
+    return text, advice if needed else ""
 
 
 def _platform(ws: Workspace) -> tuple[str, str]:

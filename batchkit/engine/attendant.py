@@ -52,7 +52,8 @@ class Attendant:
     """Attends to batches until `stop`. Lives on the engine's loop.
 
     attend: runs a batch here to its end or its rest; False: somebody else has it. wake: puts a wake for a batch into
-    the queue. tell: called with a line of text for people.
+    the queue; whether a worker with the batch's target is known to be there. tell: called with a line of text for
+    people.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Attendant:
         target: TargetInfo,
         wakes: Wakes,
         attend: Attend,
-        wake: Callable[[BatchRecord], Awaitable[None]],
+        wake: Callable[[BatchRecord, bool], Awaitable[None]],
         concurrency: int,
         lease_seconds: float,
         tell: Callable[[str], None],
@@ -157,10 +158,11 @@ class Attendant:
         await self._deliver_again()
         try:
             for batch in await self._store.unattended():
-                if batch.target.identity != self._target.identity and batch.id not in self._foreign:
+                is_ours = batch.target.identity == self._target.identity
+                if not is_ours and batch.id not in self._foreign:
                     self._foreign.add(batch.id)
                     self._tell(_nobody_for(batch))
-                await self._wake(batch)
+                await self._wake(batch, is_ours)
         except BatchkitError as error:
             logger.warning("The batches that nobody runs are looked for later: %s", error)
 

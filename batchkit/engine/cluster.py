@@ -88,7 +88,7 @@ class ClusterEngine(KernelEngine):
             target=self._target.info,
             wakes=self._wakes,
             attend=lambda batch_id: self._run_here(batch_id, tell),
-            wake=self._submit,
+            wake=lambda batch, is_served: self._submit(batch, is_served=is_served),
             concurrency=concurrency,
             lease_seconds=self._lease_seconds,
             tell=tell,
@@ -200,14 +200,20 @@ class ClusterEngine(KernelEngine):
         except (StoreError, EngineError) as error:
             logger.warning("%s: the cluster's workers find it by themselves, seconds later. %s", batch_id, error)
 
-    async def _submit(self, batch: BatchRecord) -> None:
+    async def _submit(self, batch: BatchRecord, *, is_served: bool = True) -> None:
+        """Put a wake into the queue. is_served: False where it is not known that a worker has the batch's target.
+
+        Such a batch is entrusted to nobody anew: that nobody takes it up is to be seen.
+        """
         if batch.runner_alive and batch.runner != RESTING:
             # Its runner looks at the store often enough, and does not leave it before it has seen this revision.
             return
         now = self._clock.now()
         due = next_wake(batch, now, can_look_up=self._target.can_look_up)
-        if due is None or not await self._store.entrust(batch.id, due, revision=batch.revision):
-            # Where it was not entrusted, a command or a runner came between, and sees to it.
+        if due is None:
+            return
+        if is_served and not await self._store.entrust(batch.id, due, revision=batch.revision):
+            # A command or a runner came between, and sees to it.
             return
         if self._wakes is None:
             self._wakes = Wakes(self._conninfo)

@@ -309,7 +309,7 @@ def _warning(record: BatchRecord, around: Surroundings, *, alone: bool) -> str:
     if around.trouble:
         return f"The store fails, so nothing is sent until it works again. {around.trouble}"
     if alone:
-        who = "No batchkit worker has picked it up" if around.has_worker else "Whoever ran it is gone"
+        who = _nobody(record) if around.has_worker else "Whoever ran it is gone"
         if around.missing:
             return f"{who}, so nothing is sent. It cannot be continued here: {around.missing}"
         return f"{who}, so nothing is sent. What was on its way then is looked up before anything else."
@@ -321,6 +321,11 @@ def _warning(record: BatchRecord, around: Surroundings, *, alone: bool) -> str:
     if record.status is BatchStatus.PAUSED and around.missing:
         return f"It cannot be resumed here: {around.missing}"
     return ""
+
+
+def _nobody(record: BatchRecord) -> str:
+    place = record.target.label or record.target.url
+    return f"No batchkit worker has picked it up (none runs, or none is for {place} with the same key)"
 
 
 def _commands(record: BatchRecord, around: Surroundings, *, alone: bool) -> tuple[str, ...]:

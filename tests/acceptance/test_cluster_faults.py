@@ -21,6 +21,7 @@ from processes import Processes, requests_later
 import batchkit as bk
 from batchkit.core.wake import RESTING, Wake
 from batchkit.engine.wakes import Wakes
+from batchkit.io import leases
 from batchkit.io.address import address_of, conninfo_of
 
 KILLS = 40 if FULL else 2
@@ -180,15 +181,24 @@ def test_stale_wakes_and_those_for_nothing_do_nothing(
 
 
 def test_a_wake_waits_for_a_worker_with_its_target_and_that_is_said_once(
-    demo: bk.DemoPlatform, place: Place, ws: PlacedWorkspace, processes: Processes
+    demo: bk.DemoPlatform,
+    place: Place,
+    ws: PlacedWorkspace,
+    processes: Processes,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert place.said is not None
     demo.faults.latency = 0
     with bk.DemoPlatform(duration=0.05, failure_share=0) as another:
         processes.start(work, replace(place, url=another.url, api_key=another.api_key))
+        # Of this process alone.
+        monkeypatch.setattr(leases, "REST_GRACE_SECONDS", 1.0)
         batch = create_batch(ws, 2, max_concurrent=2, batch_interval=0.2)
         eventually(lambda: place.said.exists() and "no worker with that target" in place.said.read_text())
+        # The worker looks every two seconds, and does not make it seem that somebody has it.
+        eventually(lambda: batch.record.interrupted, seconds=10)
         time.sleep(2.5)
+        assert batch.record.interrupted
         assert place.said.read_text().count("no worker with that target") == 1
         assert batch.progress.triggered == 0
         processes.start(work, place)

@@ -195,6 +195,7 @@ def test_where_a_worker_runs_batches_one_that_has_none_yet_waits_for_it() -> Non
     assert "take_over" not in card.commands
     card = card_of(alone(), around(unattended=11, has_worker=True))
     assert card.state == "Interrupted"
+    assert "none runs, or none is for the demo platform with the same key" in card.warning
     assert card.warning.startswith("No batchkit worker has picked it up")
 
 
