@@ -65,8 +65,14 @@ def list_batches(args: Namespace) -> Exit:
             say(f"There are no {which} in {ws.store.label}. `batchkit demo` makes one, `batchkit run --help` says how.")
             return Exit.OK
         now = ws.clock.now()
-        rows = [_list_row(record, now) for record in records[: args.limit]]
-        say(table(["id", "name", "agent", "status", "triggered", "created"], rows, numbers=["triggered"]))
+        listed = records[: args.limit]
+        headers = ["id", "name", "agent", "status", "triggered", "created"]
+        rows = [_list_row(record, now) for record in listed]
+        if any(record.owner != ws.viewer.name for record in listed):
+            headers.insert(2, "owner")
+            for row, record in zip(rows, listed, strict=True):
+                row.insert(2, record.owner)
+        say(table(headers, rows, numbers=["triggered"]))
         if len(records) > len(rows):
             say(f"… and {len(records) - len(rows):,} older ones: --limit {len(records)}")
         return Exit.OK
@@ -84,7 +90,7 @@ def show(args: Namespace) -> Exit:
             say(json.dumps(_plain(record) | extra, indent=2), wrap=False)
             return Exit.OK
         now = ws.clock.now()
-        say(_described(record, now, settled_at(ws, record)))
+        say(_described(record, now, settled_at(ws, record), viewer=ws.viewer.name))
         count = record.progress.refused + record.progress.in_doubt
         if count:
             say(f"\n{_doubtful_text(doubtful, count)}")
@@ -223,7 +229,7 @@ def _list_row(record: BatchRecord, now: datetime) -> list[str]:
     return [record.id, record.name, record.agent_name, _status(record), counts, clock(record.created_at, now)]
 
 
-def _described(record: BatchRecord, now: datetime, settled: datetime | None) -> str:
+def _described(record: BatchRecord, now: datetime, settled: datetime | None, *, viewer: str) -> str:
     version = "" if record.version is None else f", version {record.version}"
     times = [("created", record.created_at), ("started", record.started_at), ("ended", record.finished_at)]
     if record.status is BatchStatus.PENDING:
@@ -231,8 +237,10 @@ def _described(record: BatchRecord, now: datetime, settled: datetime | None) -> 
     ahead = awaited(record, now, settled) if not record.status.final or record.progress.executions.open else ""
     left_out = f", {record.progress.left_out:,} more left out as invalid" if record.progress.left_out else ""
     profile = [("Profile", f"{record.default_profile.name} by default")] if record.default_profile else []
+    owner = [("Owner", record.owner)] if record.owner != viewer else []
     lines = [
         ("Batch", f"{record.id}  {record.name}"),
+        *owner,
         ("Status", _status(record) + (f" ({ahead})" if ahead and ahead != record.status else "")),
         ("Progress", summary(record)),
         ("Agent", f"{record.agent_name}{version}, on {record.target.label or record.target.url}"),

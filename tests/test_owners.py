@@ -289,6 +289,23 @@ def test_an_admin_steers_batches_of_others_and_the_log_names_him(store: str, her
     assert [each.id for each in hers._workspace.batches()] == [again.id, hers.id]
 
 
+def test_an_admin_is_told_whose_each_batch_is(cli: Callable[..., tuple[int, str]], store: str, hers: bk.Batch) -> None:
+    with opened(store, "root", admin=True) as admin, opened(store, "Ada") as ada:
+        made(admin)
+        with closing(Dashboard(admin)) as shown:
+            assert [card["owner"] for card in shown.view.snapshot["cards"]] == ["", "Ada"]
+        with closing(Dashboard(ada)) as shown:
+            assert [card["owner"] for card in shown.view.snapshot["cards"]] == [""]
+    as_root = {"BATCHKIT_OWNER": "root", "BATCHKIT_ADMIN": "1"}
+    head, _, first, second = cli("list", **as_root)[1].splitlines()
+    assert ("owner" in head, "root" in first, "Ada" in second) == (True, True, True)
+    assert "Owner     Ada\n" in cli("show", hers.id, **as_root)[1]
+    for command in (("list",), ("show", hers.id)):
+        said = cli(*command, BATCHKIT_OWNER="Ada", BATCHKIT_ADMIN="")[1]
+        # The log names who did something, also oneself.
+        assert (hers.id in said, "Ada" in said.partition("Log,")[0]) == (True, False)
+
+
 def test_a_worker_for_one_person_leaves_batches_of_others_alone_and_one_for_all_runs_them(store: str) -> None:
     with opened(store, "Ada", engine="worker") as ada:
         # The second row is an hour away: it is still to be run when that is looked at.

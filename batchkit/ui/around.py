@@ -59,5 +59,6 @@ class Around:
             missing=missing,
             trouble="" if trouble is None else str(trouble),
             overdue=self._overdue,
+            viewer=workspace.viewer.name,
             relatives=relatives,
         )

@@ -47,6 +47,8 @@ class Surroundings:
     trouble: str = ""
     #: a lease with fewer seconds left was not renewed when it should have been
     overdue: float = 6.0
+    #: who looks at it
+    viewer: str = ""
     #: its family, oldest first, where it has one
     relatives: tuple[Relative, ...] = ()
 
@@ -91,6 +93,8 @@ class Card:
 
     id: str
     name: str
+    #: whose it is, where that is not who looks at it
+    owner: str
     state: str
     tone: Tone
     agent: str
@@ -155,6 +159,7 @@ def card_of(record: BatchRecord, around: Surroundings) -> Card:
     return Card(
         id=record.id,
         name=record.name,
+        owner="" if record.owner == around.viewer else record.owner,
         state=state,
         tone=tone,
         agent=f"{record.agent_name}{version}",

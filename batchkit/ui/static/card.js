@@ -39,7 +39,7 @@ function cardOf(view, card, { keeping = true } = {}) {
           card.archived ? chip("Archived") : null,
           h("span", { class: `bk-chip bk-${card.tone}` }, card.state))),
       h("p", { key: "what", class: "bk-card-what bk-muted" },
-        [card.agent, card.source, paceOf(card), card.hours, card.target, card.id].filter(Boolean).map((text, index) => h("span", { key: index, class: "bk-cut", title: text }, text))),
+        [card.owner && `By ${card.owner}`, card.agent, card.source, paceOf(card), card.hours, card.target, card.id].filter(Boolean).map((text, index) => h("span", { key: index, class: "bk-cut", title: text }, text))),
       progressOf(card),
       countsOf(view, card),
       timesOf(card),
