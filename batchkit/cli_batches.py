@@ -19,6 +19,7 @@ from batchkit.cli_watch import (
     find,
     follow,
     follow_executions,
+    how_to_go_on,
     opened,
     settled_at,
     stop,
@@ -90,7 +91,8 @@ def show(args: Namespace) -> Exit:
             say(json.dumps(_plain(record) | extra, indent=2), wrap=False)
             return Exit.OK
         now = ws.clock.now()
-        say(_described(record, now, settled_at(ws, record), viewer=ws.viewer.name))
+        go_on = how_to_go_on(ws, record.id)
+        say(_described(record, now, settled_at(ws, record), viewer=ws.viewer.name, go_on=go_on))
         count = record.progress.refused + record.progress.in_doubt
         if count:
             say(f"\n{_doubtful_text(doubtful, count)}")
@@ -229,7 +231,7 @@ def _list_row(record: BatchRecord, now: datetime) -> list[str]:
     return [record.id, record.name, record.agent_name, _status(record), counts, clock(record.created_at, now)]
 
 
-def _described(record: BatchRecord, now: datetime, settled: datetime | None, *, viewer: str) -> str:
+def _described(record: BatchRecord, now: datetime, settled: datetime | None, *, viewer: str, go_on: str) -> str:
     version = "" if record.version is None else f", version {record.version}"
     times = [("created", record.created_at), ("started", record.started_at), ("ended", record.finished_at)]
     if record.status is BatchStatus.PENDING:
@@ -248,7 +250,7 @@ def _described(record: BatchRecord, now: datetime, settled: datetime | None, *, 
         ("Rows", f"{record.progress.total:,} of {record.source}{left_out}"),
         ("Pace", f"{record.pace.max_concurrent:,} rows every {record.pace.batch_interval:g} s"),
         ("Times", ", ".join(f"{what} {clock(at, now)}" for what, at in times if at is not None)),
-        ("Run by", _runner(record)),
+        ("Run by", _runner(record, go_on)),
     ]
     return pairs(lines)
 
@@ -274,14 +276,16 @@ def _status(record: BatchRecord) -> str:
     return f"{record.status}, interrupted" if record.interrupted else str(record.status)
 
 
-def _runner(record: BatchRecord) -> str:
+def _runner(record: BatchRecord, go_on: str) -> str:
     if record.runner_alive:
         return _who(record)
     if record.status.final and record.progress.executions.open:
         return f"nobody any more; to follow its executions:  batchkit results {record.id} --wait"
     if record.status.final:
         return "nobody any more"
-    return f"nobody; to go on:  batchkit resume {record.id}"
+    if record.status is BatchStatus.PAUSED:
+        go_on = f"batchkit resume {record.id}"
+    return f"nobody; to go on:  {go_on}"
 
 
 def _who(record: BatchRecord) -> str:

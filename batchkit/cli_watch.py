@@ -28,6 +28,7 @@ __all__ = [
     "find",
     "follow",
     "follow_executions",
+    "how_to_go_on",
     "opened",
     "settled_at",
     "stop",
@@ -111,7 +112,7 @@ def follow(ws: Workspace, batch: Batch, until: Until, *, quiet: bool = False) ->
             progress.show(last=True)
         waiting.result()
     except BatchError as error:
-        warn(_why_not(error, batch.record))
+        warn(_why_not(ws, error, batch.record))
         return Exit.STOPPED
     except StoreError:
         warn(f"Stopped, because the store failed. Once it works, go on with:  batchkit resume {batch.id}")
@@ -187,6 +188,16 @@ def summary(batch: BatchRecord) -> str:
     return f"{text} Executions: {', '.join(parts)}." if parts else text
 
 
+def how_to_go_on(ws: Workspace, batch_id: str) -> str:
+    """The command that has a batch run that nobody runs."""
+    ways = {
+        "kernel": f"batchkit resume {batch_id}",
+        "worker": "batchkit worker",
+        "cluster": "batchkit worker --cluster",
+    }
+    return ways[ws.engine_kind]
+
+
 def where_run(ws: Workspace) -> tuple[str, str]:
     """Where a batch runs that is begun here, and what Ctrl-C does then."""
     return _RUN[ws.engine_kind]
@@ -219,7 +230,7 @@ def _pause(batch: Batch) -> None:
         warn(f"Interrupted. The batch is {record.status}: {summary(record)}\nResults:  {where_results(batch.id)}")
 
 
-def _why_not(error: BatchError, batch: BatchRecord) -> str:
+def _why_not(ws: Workspace, error: BatchError, batch: BatchRecord) -> str:
     """Why the batch does not get where it was to get, and what to do."""
     so_far = f"So far: {summary(batch)}"
     if isinstance(error, BatchPaused):
@@ -229,8 +240,10 @@ def _why_not(error: BatchError, batch: BatchRecord) -> str:
         )
     if batch.status is BatchStatus.CANCELLED:
         return f"batchkit: the batch was cancelled. {so_far}"
+    if batch.interrupted and ws.engine_kind != "kernel":
+        return f"batchkit: no worker has taken the batch up. {so_far}\nTo have it run:  {how_to_go_on(ws, batch.id)}"
     if batch.interrupted:
-        return f"batchkit: whoever ran the batch is gone. {so_far}\nTo continue it here:  batchkit resume {batch.id}"
+        return f"batchkit: whoever ran the batch is gone. {so_far}\nTo continue it here:  {how_to_go_on(ws, batch.id)}"
     return f"batchkit: {error}"
 
 

@@ -148,3 +148,19 @@ def test_a_worker_that_cannot_reach_the_store_says_so_and_waits(ws: bk.Workspace
         assert worker.is_alive()
         stop.set()
         worker.join()
+
+
+def test_where_no_worker_takes_a_batch_up_the_commands_say_how_to_start_one(
+    cli: Cli, ws: bk.Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("rows.csv").write_text("value\n1\n", "utf-8")
+    monkeypatch.setattr("batchkit.engine.cluster._PATIENCE_SECONDS", 0.0)
+    # What a wake is on its way for is not said to have no worker before its time.
+    monkeypatch.setattr("batchkit.io.leases.REST_GRACE_SECONDS", 0.1)
+    code, _, warned = cli("run", "rows.csv", "--agent", "Filer")
+    assert code == Exit.STOPPED
+    assert "no worker has taken the batch up" in warned
+    assert warned.endswith("To have it run: batchkit worker --cluster")
+    [batch] = ws.batches()
+    assert "nobody; to go on: batchkit worker --cluster" in cli("show", batch.id)[1]
+    assert "start `batchkit worker --cluster` with their target" in cli("doctor")[1]
