@@ -59,10 +59,12 @@ def opened(
     engine: EngineKind | None = None,
     owner: str | None = None,
     admin: bool | None = None,
+    shown: bool = True,
 ) -> Iterator[Workspace]:
     """A workspace on the platform the environment names; else, or with `demo`, on the demo platform of this machine.
 
-    existing: raise NotFoundError where a store is named that does not exist, instead of making it.
+    existing: raise NotFoundError where a store is named that does not exist, instead of making it. shown: what the
+    engine reports is printed for people.
     """
     if existing:
         _check_exists(store)
@@ -71,7 +73,8 @@ def opened(
         if demo or not is_configured():
             target = demo_target(stack.enter_context(shared_demo()))
         ws = stack.enter_context(Workspace(target, store=store, engine=engine, owner=owner, admin=admin))
-        stack.enter_context(_log_shown())
+        if shown:
+            stack.enter_context(_log_shown())
         yield ws
 
 

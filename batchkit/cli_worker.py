@@ -28,14 +28,15 @@ def worker(args: Namespace) -> Exit:
     stop = Event()
     with ExitStack() as stack:
         kind = engine_kind("cluster" if args.cluster else None)
+        for_programs = args.log == "json"
         if args.reference is None:
-            ws = stack.enter_context(opened(args.store, engine=kind, admin=True))
+            ws = stack.enter_context(opened(args.store, engine=kind, admin=True, shown=not for_programs))
         else:
             target = FunctionTarget.load(args.reference)
             # It runs the batches of everybody.
             ws = stack.enter_context(Workspace(target, store=args.store, engine=kind, admin=True))
 
-        tell = _json_log() if args.log == "json" else timed_lines(ws)
+        tell = _json_log() if for_programs else timed_lines(ws)
         for number in SIGNALS:
             signal.signal(number, lambda *_: stop.set())
         label = ws.target.info.label or ws.target.info.url

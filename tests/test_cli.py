@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pty
 import signal
@@ -798,3 +799,16 @@ def test_a_batch_that_has_ended_is_put_away_and_deleted(cli) -> None:
     assert (refused.code, "add --yes" in refused.err) == (Exit.WRONG, True)
     assert cli("delete", batch_id, "--yes").out.startswith(f"Deleted {batch_id}")
     assert cli("list").out.startswith("There are no batches yet")
+
+
+def test_what_a_worker_logs_for_programs_is_not_said_a_second_time_for_people(
+    cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchkit.worker.Worker.run", lambda *_: logging.getLogger("batchkit").warning("Look here."))
+    handlers = list(logging.getLogger("batchkit").handlers)
+    try:
+        done = cli("worker", "--log", "json")
+    finally:
+        logging.getLogger("batchkit").handlers = handlers
+    assert [json.loads(line)["message"] for line in done.out.splitlines()].count("Look here.") == 1
+    assert done.err == ""
