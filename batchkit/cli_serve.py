@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import webbrowser
@@ -28,6 +29,11 @@ _HERE = (
 _CLUSTER = (
     "Batches run in the workers of the cluster, each a `batchkit worker --cluster`, whatever becomes of the pages. "
     "Ctrl-C ends the pages only."
+)
+#: where the browser mostly runs on another machine
+_HUB = (
+    "JupyterHub does not pass these addresses on: they open on this machine only. From elsewhere, open a notebook with "
+    "`ws.wizard()` or `ws.dashboard()` in JupyterLab, or as a page at {prefix}voila/render/NAME.ipynb."
 )
 
 
@@ -61,6 +67,8 @@ def _serve(args: Namespace, *, demo: bool = False, owner: str | None = None) -> 
             for page, title in PAGES.items():
                 say(f"  {title + ':':<11} {pages.address(page)}", wrap=False)
             say(f"\nThe addresses hold a key that opens the pages: for you only. {_CLUSTER if is_cluster else _HERE}")
+            if prefix := os.environ.get("JUPYTERHUB_SERVICE_PREFIX"):
+                say(_HUB.format(prefix=prefix))
             if args.browser and sys.stdout.isatty():
                 with suppress(webbrowser.Error):
                     webbrowser.open(pages.address("wizard"))

@@ -120,9 +120,11 @@ def _batches(ws: Workspace) -> tuple[str, str]:
     text = ", ".join(f"{number:,} {status}" for status, number in counts.items() if number) or "none is under way"
     advice = []
     if late := [record for record in open_ones if record.interrupted and record.start_at <= ws.clock.now()]:
-        way = "`batchkit worker` takes such batches over, `batchkit resume ID` one of them."
+        way = "`batchkit worker` with their platform and key takes such batches over, `batchkit resume ID` one of them."
         if ws.cluster is not None:
-            way = "start `batchkit worker --cluster` with their target, or see what those at work say of them."
+            way = (
+                "start `batchkit worker --cluster` with their platform and key, or see what those at work say of them."
+            )
         advice.append(f"Nobody runs {_named(late)}: {way}")
     if paused := [record for record in open_ones if record.status is BatchStatus.PAUSED and record.reason]:
         reasons = " ".join(f"{record.id}: {record.reason}" for record in paused[:_MOST_NAMED])

@@ -38,6 +38,8 @@ class Served:
             "BATCHKIT_API_KEY": demo.api_key,
             "XDG_DATA_HOME": str(folder),
             "TMPDIR": str(self.temporary),
+            # As in a terminal of JupyterHub's.
+            "JUPYTERHUB_SERVICE_PREFIX": "/user/ada/",
         }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "batchkit", "serve", "--store", str(self.store)],
@@ -130,6 +132,7 @@ def test_it_serves_both_pages_to_whoever_has_the_key_and_runs_the_batches(
     said = served.end()
     assert served.process.returncode == 0, said
     assert f"{batch.id}  taken over" in said
+    assert "as a page at /user/ada/voila/render/NAME.ipynb" in " ".join(said.split())
     deadline = time.monotonic() + 60
     while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes):
         assert time.monotonic() < deadline, [process.cmdline() for process in processes if process.is_running()]

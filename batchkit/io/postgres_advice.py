@@ -24,7 +24,10 @@ _BY_CODE = {
     "28": "Check the user and the password; ask whoever keeps the server to let this user in.",
     "3D000": "Create the database first: createdb does.",
     "3F000": "Create the schema first, or name another one.",
-    "42501": "Ask whoever keeps the database for the right to create and change tables in it.",
+    "42501": (
+        "Ask whoever keeps the database for the right to read and write batchkit's tables, or to create those "
+        "that are missing."
+    ),
     "53": "The server has no more memory or files to give. batchkit tries again; if it stays so, see its log.",
     "53100": "The server's disk is full. Free some space; what was recorded so far is safe.",
     "53300": _CROWDED,
