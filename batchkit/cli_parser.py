@@ -193,11 +193,17 @@ def _add_pages(command: argparse.ArgumentParser) -> None:
 
 
 def _add_worker(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
+    which = command.add_mutually_exclusive_group()
+    which.add_argument(
         "--function",
         dest="reference",
         metavar="MODULE:NAME",
         help="run the batches of this Python function (default: those of the platform)",
+    )
+    which.add_argument(
+        "--target",
+        metavar="MODULE:NAME",
+        help="run the batches of this target, an HttpTarget say, or of the one that the function NAME makes",
     )
     command.add_argument(
         "--cluster",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import sys
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -13,9 +14,11 @@ from pathlib import Path
 from threading import Event
 
 from batchkit.cli_watch import opened, timed_lines
+from batchkit.core.ports import Target
 from batchkit.defaults import engine_kind
 from batchkit.engine.journal import EVENTS
 from batchkit.targets.function import FunctionTarget
+from batchkit.targets.named import target_named
 from batchkit.terminal import SIGNALS, Exit, say
 from batchkit.worker import ClusterWorker, Worker
 from batchkit.workspace import Workspace
@@ -29,11 +32,11 @@ def worker(args: Namespace) -> Exit:
     with ExitStack() as stack:
         kind = engine_kind("cluster" if args.cluster else None)
         for_programs = args.log == "json"
-        if args.reference is None:
+        target = _target(args)
+        # It runs the batches of everybody.
+        if target is None:
             ws = stack.enter_context(opened(args.store, engine=kind, admin=True, shown=not for_programs))
         else:
-            target = FunctionTarget.load(args.reference)
-            # It runs the batches of everybody.
             ws = stack.enter_context(Workspace(target, store=args.store, engine=kind, admin=True))
 
         tell = _json_log() if for_programs else timed_lines(ws)
@@ -47,6 +50,16 @@ def worker(args: Namespace) -> Exit:
             Worker(ws, tell).run(stop)
         tell("worker  stopping: what is under way is recorded first")
     return Exit.OK
+
+
+def _target(args: Namespace) -> Target | None:
+    """The target that is named; None: the platform. Raises ConfigError."""
+    if args.reference is None and args.target is None:
+        return None
+    if "" not in sys.path:
+        # Modules of the folder it is started in, as with `python -m`.
+        sys.path.insert(0, "")
+    return target_named(args.target) if args.target else FunctionTarget.load(args.reference)
 
 
 def _json_log() -> Callable[[str], None]:

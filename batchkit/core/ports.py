@@ -55,6 +55,7 @@ class WakeUp(Protocol):
     async def wait(self) -> object: ...
 
 
+@runtime_checkable
 class Target(Protocol):
     """What rows are sent to. All methods run on the engine's loop.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import importlib
 import inspect
 import sys
 import time
@@ -27,6 +26,7 @@ from batchkit.core.target import TargetInfo
 from batchkit.errors import ConfigError, NotFoundError
 from batchkit.targets.call import Ending, call, call_coroutine, describe
 from batchkit.targets.coroutines import CoroutineExecutor
+from batchkit.targets.named import at, imported
 from batchkit.targets.signature import Signature
 
 __all__ = ["FunctionTarget"]
@@ -95,11 +95,7 @@ class FunctionTarget:
     @classmethod
     def load(cls, reference: str, **settings: Any) -> FunctionTarget:
         """The target of the function "module:name", imported. Raises ConfigError where there is none."""
-        module, _, path = reference.partition(":")
-        try:
-            return cls(_at(importlib.import_module(module), path), **settings)
-        except (ImportError, AttributeError, ValueError) as exc:
-            raise ConfigError(f"There is no function {reference!r} to import: {exc}. Start where it can be.") from exc
+        return cls(imported(reference, "function"), **settings)
 
     def __repr__(self) -> str:
         return f"FunctionTarget({self._reference})"
@@ -115,7 +111,7 @@ class FunctionTarget:
         """Whether another process can have the function by importing it, so that it could take a batch over."""
         module, _, path = self._reference.partition(":")
         try:
-            return module != "__main__" and _at(sys.modules[module], path) is self._function
+            return module != "__main__" and at(sys.modules[module], path) is self._function
         except (KeyError, AttributeError):
             return False
 
@@ -306,11 +302,6 @@ def _execution(triggered: Execution, future: Future[Ending]) -> Execution:
         result=ending.result,
         error=ending.error,
     )
-
-
-def _at(module: object, path: str) -> Any:
-    """What "name" or "Class.name" means in a module."""
-    return functools.reduce(getattr, path.split("."), module)
 
 
 def _reference(function: Callable[..., Any]) -> str:

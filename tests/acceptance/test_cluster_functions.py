@@ -23,7 +23,7 @@ from batchkit.core.execution import LOST
 DEADLY = [str(value) for value in range(10, 110, 5 if FULL else 100)]
 ROWS = 130 if FULL else 30
 
-Start = Callable[[], "subprocess.Popen[str]"]
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
@@ -36,11 +36,11 @@ def store(postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def start(store: str, tmp_path: Path) -> Iterator[Start]:
-    """Start `batchkit worker --cluster` for the function."""
+    """Start `batchkit worker --cluster` for a function, or for what is named."""
     started: list[subprocess.Popen[str]] = []
 
-    def starter() -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "batchkit", "worker", "--cluster", "--function", "noting:note"]
+    def starter(*which: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "batchkit", "worker", "--cluster", *(which or ("--function", "noting:note"))]
         environment = os.environ | {
             "BATCHKIT_STORE": store,
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
@@ -109,3 +109,16 @@ def test_a_worker_that_is_told_to_stop_records_what_it_calls_and_another_calls_t
     batch.join("finished")
     assert Counter(noting.calls()) == Counter(str(value) for value in range(12))
     assert batch.progress.executions.succeeded == 12
+
+
+def test_a_worker_calls_a_function_in_the_executor_of_the_target_it_is_told(store: str, start: Start) -> None:
+    worker = start("--target", "noting:pooled")
+    with bk.Workspace(bk.FunctionTarget.load("noting:where"), store=store, engine="cluster") as ws:
+        batch = create_batch(ws, 6, max_concurrent=3, batch_interval=0.2).join("finished")
+        assert batch.progress.executions.succeeded == 6
+        assert Counter(noting.calls()) == Counter(str(value) for value in range(6))
+        callers = {int(pid) for pid in batch.results()["result"]}
+    assert callers
+    assert not callers & {worker.pid, os.getpid()}
+    worker.terminate()
+    assert worker.wait(timeout=60) == 0
