@@ -311,6 +311,12 @@ class Store(Protocol):
         batch's (None: whatever it is). No more is claimed than the batch's limits let in.
         """
 
+    async def hold_others(self, batch_id: str, until: datetime, reason: str) -> int:
+        """Start no group of other batches on this one's account before `until`; returns how many wait longer by that.
+
+        reason: what those that run say they wait for.
+        """
+
     async def disclaim(self, lease: Lease, known: Collection[int]) -> int:
         """Make pending what is claimed and not among `known`: claims whose acknowledgement was lost.
 

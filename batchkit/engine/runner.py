@@ -11,11 +11,12 @@ from collections.abc import Callable
 from datetime import datetime
 
 from batchkit.core.lifecycle import BatchStatus
-from batchkit.core.outcome import Outcome, Refused, Triggered
+from batchkit.core.outcome import Outcome, Refused, Triggered, Wait
 from batchkit.core.ports import Clock, Reporting, Store, Target
 from batchkit.core.record import BatchRecord, ItemOutcome, Lease, Tick
 from batchkit.core.retry import Health, RetryPolicy
 from batchkit.core.schedule import after_group
+from batchkit.engine.account import Account
 from batchkit.engine.catch_up import CatchUp
 from batchkit.engine.deadline import Deadline
 from batchkit.engine.follower import Follower
@@ -84,6 +85,9 @@ class Runner:
         #: a claim failed in the store, and may have been recorded all the same
         self._unsure = False
         self._gate = Gate(clock)
+        self._account = Account(lease.batch_id, store=store, clock=clock, gate=self._gate)
+        #: what the last visit to the store set as the gate
+        self._own_gate: datetime | None = None
         self._catching_up = CatchUp(store=store, clock=clock)
         self._sender = Sender(
             lease.batch_id,
@@ -170,6 +174,7 @@ class Runner:
             await self._clock.wait(asyncio.Event(), _STORE_RETRY_SECONDS)
             return True
         self._take_note(tick)
+        await self._account.tell()
         if asked:
             self._note_profile(tick)
         if asked or not self._claimable():
@@ -199,6 +204,7 @@ class Runner:
         limit = self._claimable()
         news, self._quiet_is_news = self._quiet_is_news, False
         until, gate = self._slot() if limit else (None, self._gate_news(quiet=news))
+        self._own_gate = gate
         try:
             tick = await self._store.tick(
                 self._lease,
@@ -240,6 +246,9 @@ class Runner:
             logger.warning("%s: another runner has taken over", self.batch_id)
             return
         self._lease = tick.lease
+        if self._account.heeds(before, tick.batch, own=self._own_gate):
+            self._sender.give_back()
+            self._reason = tick.batch.reason
         if before is not None and (before.status, tick.batch.status) == (BatchStatus.PAUSED, BatchStatus.RUNNING):
             self._health.reset()
         if before is not None and (before.pace, before.flow) != (tick.batch.pace, tick.batch.flow):
@@ -368,6 +377,8 @@ class Runner:
             self._quiet_is_news = True
             self._reason = f"{decision.reason} Next try at {self._gate.quiet_until_time():%H:%M:%S} UTC."
             logger.info("%s: nothing is sent for %.1f s. %s", self.batch_id, decision.wait, decision.reason)
+            if isinstance(outcome, Wait) and outcome.retry_after is not None:
+                self._account.asked(outcome.message)
         elif isinstance(outcome, Triggered | Refused):
             self._reason = ""
 

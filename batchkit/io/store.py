@@ -30,6 +30,7 @@ from batchkit.core.request import NewItem
 from batchkit.core.viewer import EVERYBODY, Viewer
 from batchkit.errors import StoreError
 from batchkit.io import (
+    account_wait,
     commands,
     creation,
     deadlines,
@@ -259,6 +260,10 @@ class SqlStore(StoreViews):
             reason=reason,
             revision=revision,
         )
+
+    async def hold_others(self, batch_id: str, until: datetime, reason: str) -> int:
+        """Have the other batches on the batch's account wait, too."""
+        return await self._database.write(account_wait.hold_others, batch_id, until, reason)
 
     async def disclaim(self, lease: Lease, known: Collection[int]) -> int:
         """Make claims pending again that their runner never heard of."""

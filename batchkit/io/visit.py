@@ -67,6 +67,9 @@ _NEXT_SETTLE = select(func.min(items.c.settle_at)).where(
     items.c.batch_id == bindparam("b_batch"), items.c.status == ItemStatus.IN_DOUBT
 )
 
+#: a runner claims a group no longer than this before it may start
+_NEAR = timedelta(milliseconds=250)
+
 
 def look(connection: Connection, lease: Lease, now: datetime, boot: tuple[str, float]) -> Tick | None:
     """What a visit without outcomes and claims would bring back; None if it would have to write."""
@@ -121,7 +124,7 @@ def visit(
         status = values.get("status", before.status)
         # What was due by the clock as it was, or by limits as they were, is weighed anew.
         current = not clock_was_set and revision in (None, before.revision)
-        if claim and status == BatchStatus.RUNNING and current:
+        if claim and status == BatchStatus.RUNNING and current and not _is_held_back(before, now):
             claims, waiting = _claim(
                 connection, before, admitted(before, moves, claim, until or now), until or now, now
             )
@@ -184,6 +187,11 @@ def _standing(connection: Connection, batch: Row[Any], now: datetime, pause: str
         log(connection, batch.id, now, "batchkit", "started", "The start time has come.")
         return {"status": BatchStatus.RUNNING, "started_at": now}
     return {}
+
+
+def _is_held_back(batch: Row[Any], now: datetime) -> bool:
+    """Whether somebody had the batch wait since its runner saw that a group was near."""
+    return batch.gate_at is not None and batch.gate_at - now > _NEAR
 
 
 def _completion(

@@ -74,3 +74,20 @@ def test_what_the_platform_asked_to_wait_for_holds_for_the_next_worker_too(
     assert len(later) == 2
     assert min(later) >= first + 4.9
     assert batch.record.epoch in (2, 3)
+
+
+def test_what_the_platform_asked_of_one_worker_holds_for_the_others(demo: bk.DemoPlatform, ws: PlacedWorkspace) -> None:
+    batches = [create_batch(ws, 24, max_concurrent=2, batch_interval=0.5) for _ in range(2)]
+    eventually(lambda: len({pid_of_runner(batch) for batch in batches} - {0}) == 2)
+    eventually(lambda: all(batch.progress.triggered for batch in batches))
+    demo.faults.rate_limit(1, retry_after=4)
+    eventually(lambda: any(request.status == 429 for request in demo.requests))
+    [asked] = [request for request in demo.requests if request.status == 429]
+    eventually(lambda: any("asked another batch" in batch.record.reason for batch in batches))
+    for batch in batches:
+        batch.join("finished")
+        settled_account(demo, batch)
+    later = [request.monotonic - asked.monotonic for request in demo.requests if request.monotonic > asked.monotonic]
+    # What was on its way by then arrives.
+    assert [seconds for seconds in later if 1 < seconds < 3.9] == []
+    assert len(later) > 8

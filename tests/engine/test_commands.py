@@ -211,6 +211,73 @@ def test_nothing_is_sent_before_retry_after(bench) -> None:
     asyncio.run(scenario())
 
 
+def test_what_the_target_asks_of_one_batch_holds_for_the_others_on_its_account(bench) -> None:
+    asked: list[str] = []
+
+    def answer(request, _):
+        if request.item != 2 or asked:
+            return None
+        asked.append(request.batch_id)
+        return Wait(retry_after=200.0, message="slow down.")
+
+    target = ScriptedTarget(answer=answer)
+
+    async def scenario() -> None:
+        async with bench(target) as b:
+            first = await b.batch(8, max_concurrent=2, batch_interval=60)
+            second = await b.batch(8, max_concurrent=2, batch_interval=70)
+            paused = await b.batch(8, max_concurrent=2, batch_interval=60)
+            await b.reaches(paused, lambda r: r.progress.triggered == 2)
+            await b.engine.pause(paused, "user")
+            await b.clock.advance(60)
+            await b.reaches(second, lambda r: r.gate_at is not None and "another batch" in r.reason)
+            assert asked == [first]
+            sent = len(target.received)
+            await b.engine.resume(paused, "user")
+            await b.clock.advance(199)
+            assert len(target.received) == sent
+            assert "slow down. Next try at" in (await b.record(second)).reason
+            assert (await b.record(paused)).reason == ""
+            await b.clock.advance(2)
+            for batch_id in (first, second, paused):
+                await b.reaches(batch_id, lambda r: r.progress.triggered == 4)
+            assert (await b.record(second)).reason == ""
+            await b.clock.advance(300)
+            for batch_id in (first, second, paused):
+                await b.reaches(batch_id, lambda r: r.status is BatchStatus.COMPLETED)
+
+    asyncio.run(scenario())
+
+
+def test_batches_without_an_interval_hold_back_what_they_had_claimed(bench) -> None:
+    asked: list[int] = []
+
+    async def scenario() -> None:
+        def answer(request, number):
+            if request.batch_id == second or asked:
+                return None
+            asked.append(number)
+            return Wait(retry_after=50.0, message="slow down.")
+
+        target = ScriptedTarget(latency=0.02)
+        async with bench(target) as b:
+            second = await b.batch(4_000, max_concurrent=10, batch_interval=0)
+            await b.reaches(second, lambda r: r.progress.triggered > 20)
+            target.answer = answer
+            await b.batch(3, max_concurrent=1, batch_interval=0)
+            await b.reaches(second, lambda r: "another batch" in r.reason)
+            await asyncio.sleep(0.3)
+            sent = len(target.received)
+            await b.clock.advance(45)
+            assert len(target.received) == sent
+            record = await b.record(second)
+            assert (record.progress.triggering, record.progress.in_doubt) == (0, 0)
+            await b.clock.advance(6)
+            await b.reaches(second, lambda r: r.progress.triggered > sent + 10)
+
+    asyncio.run(scenario())
+
+
 def test_an_unreachable_target_is_tried_again_later_and_later(bench) -> None:
     down = True
     target = ScriptedTarget(answer=lambda *_: NotSent(message="connection refused") if down else None)

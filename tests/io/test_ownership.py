@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,7 @@ NAMED: dict[str, Call] = {
     "entrust": lambda store, known: store.entrust(known.id, None, revision=0, lease=known.lease),
     "tick": lambda store, known: store.tick(known.lease, claim=3, pause="Bob"),
     "disclaim": lambda store, known: store.disclaim(known.lease, []),
+    "hold_others": lambda store, known: store.hold_others(known.id, known.clock.now() + timedelta(days=1), "slow down"),
     "note": lambda store, known: store.note(known.id, [(0, ENDED)]),
     "hear": lambda store, known: store.hear([heard(known.id, known.clock)]),
     "earliest_open": lambda store, known: store.earliest_open(known.id),
