@@ -67,5 +67,5 @@ class Overview:
     last_due: MappingLike[str, datetime] = field(default_factory=dict)
     #: of `batches` and the batches that run their rows again, or whose rows they run again; oldest first
     relatives: tuple[Relative, ...] = ()
-    #: how many batches of other owners the store holds, which are not shown
+    #: how many batches of other owners the file holds, which are not shown; of a database 0
     others: int = 0

@@ -176,7 +176,7 @@ class Store(Protocol):
         """Newest first."""
 
     async def others(self) -> int:
-        """How many batches of other owners there are, which are not shown."""
+        """How many batches of other owners there are in a file, which are not shown; of a database 0."""
 
     async def same_file(self, agent_id: str, fingerprint: str) -> list[BatchRecord]:
         """Batches in which that file already ran for that agent, newest first."""

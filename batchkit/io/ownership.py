@@ -1,9 +1,9 @@
 """Which batches there are for whoever asks.
 
-A batch of another owner is as if it did not exist, but for `count_others`. A statement that finds batches has one of
-these conditions in itself, or, built once for all, the same as `reading.find_batch`: so nothing of such a batch is
-locked, waited for or read, and looking for it takes no other time. What goes by the id of a batch that was found asks
-no more.
+A batch of another owner is as if it did not exist, but for `count_others` and `account_wait.hold_others`. A statement
+that finds batches has one of these conditions in itself, or, built once for all, the same as `reading.find_batch`: so
+nothing of such a batch is locked, waited for or read, and looking for it takes no other time. What goes by the id of a
+batch that was found asks no more.
 """
 
 from __future__ import annotations
@@ -34,9 +34,12 @@ def seen(connection: Connection) -> ColumnElement[bool]:
 
 
 def count_others(connection: Connection) -> int:
-    """How many batches there are that the viewer does not see."""
+    """How many batches there are in the file that the viewer does not see: he may have had another name.
+
+    A database is there for several people; what others have in it is not told.
+    """
     viewer = viewer_of(connection)
-    if viewer.sees_all:
+    if viewer.sees_all or connection.dialect.name != "sqlite":
         return 0
     query = select(func.count()).select_from(batches).where(batches.c.ready, batches.c.owner != viewer.name)
     return connection.scalar(query) or 0

@@ -51,7 +51,7 @@ class StoreViews:
         )
 
     async def others(self) -> int:
-        """How many batches of other owners there are, which are not shown."""
+        """How many batches of other owners there are in a file, which are not shown; of a database 0."""
         return await self._database.read(ownership.count_others)
 
     async def same_file(self, agent_id: str, fingerprint: str) -> list[BatchRecord]:
