@@ -34,8 +34,9 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """Credentials or payment: 401, 402, 403. Nothing runs; the row goes back to pending and the batch pauses."""
+    """Nothing runs, and the next row would fare the same; the row goes back to pending and the batch pauses."""
 
+    #: "401", "402", "403": credentials or payment; "307", "308": it is elsewhere; "broken": what runs it is gone
     code: str
     message: str
 

@@ -68,7 +68,9 @@ class Health:
         """
         match outcome:
             case Held():
-                return Decision(pause=f"The target refused the credentials or asks for payment: {outcome.message}")
+                refused = outcome.code in ("401", "402", "403")
+                why = "refused the credentials or asks for payment" if refused else "takes no more rows"
+                return Decision(pause=f"The target {why}: {outcome.message}")
             case Wait():
                 return self._wait(now, outcome.retry_after, f"The target asked to wait: {outcome.message}")
             case NotSent():

@@ -11,7 +11,7 @@ import time
 import uuid
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Lock
@@ -19,7 +19,7 @@ from typing import Any
 
 from batchkit.core.agent import Agent, WorkflowVersion
 from batchkit.core.execution import Execution, ExecutionStatus
-from batchkit.core.outcome import NotSent, Outcome, Refused, Triggered
+from batchkit.core.outcome import Held, NotSent, Outcome, Refused, Triggered
 from batchkit.core.profile import AgentProfile, ProfilePool
 from batchkit.core.request import ATTEMPT_KEY, ITEM_KEY, TriggerRequest
 from batchkit.core.target import TargetInfo
@@ -136,7 +136,7 @@ class FunctionTarget:
         return []
 
     async def trigger(self, request: TriggerRequest) -> Outcome:
-        """Triggered at once, queued until a worker is free; Refused for values that do not fit the parameters."""
+        """Triggered at once, queued until there is room; Refused for values that do not fit; Held where nothing calls."""
         problem = self._problem(request)
         if problem is not None:
             return problem
@@ -152,6 +152,12 @@ class FunctionTarget:
             created_at = max(datetime.now(UTC), calls[-1].created_at) if calls else datetime.now(UTC)
             try:
                 future = self._executor().submit(start, self._function, arguments)
+            except BrokenExecutor as exc:
+                return Held(
+                    code="broken",
+                    message=f"{self._agent.name} was not called: {exc} Start the process again that has the target, or "
+                    "make one with another executor; then resume.",
+                )
             except RuntimeError as exc:
                 return NotSent(message=f"{self._agent.name} was not called: {exc}. Give the target another executor.")
             called = _Call(request, created_at, asyncio.get_running_loop(), future)

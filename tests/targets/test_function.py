@@ -21,10 +21,11 @@ import pytest
 
 from batchkit.core.agent import InputVariable
 from batchkit.core.execution import Execution, ExecutionStatus
-from batchkit.core.outcome import NotSent, Refused, Triggered
+from batchkit.core.outcome import Held, NotSent, Refused, Triggered
 from batchkit.core.ports import Target
 from batchkit.core.profile import ProfileRef
 from batchkit.core.request import TriggerRequest
+from batchkit.core.retry import Health, RetryPolicy
 from batchkit.errors import ConfigError, NotFoundError
 from batchkit.targets.function import FunctionTarget
 
@@ -569,6 +570,7 @@ def importable(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Modul
     """A module of the user's own, which other processes can import."""
     (tmp_path / "users_functions.py").write_text(
         "import os\n\ndef process(client: str) -> dict:\n    return {'client': client, 'pid': os.getpid()}\n\n"
+        "def end(client: str) -> None:\n    os._exit(1)\n\n"
         "class Filer:\n    @staticmethod\n    def file(client: str) -> str:\n        return client\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
@@ -586,6 +588,22 @@ def test_a_process_pool_can_run_it(importable: ModuleType) -> None:
         execution = outcome_of(lambda: 1, {}, executor=executor)
         assert execution.status is ExecutionStatus.FAILED
         assert "pickle" in execution.error.lower()
+
+
+def test_a_pool_that_broke_takes_no_more_rows_and_the_batch_is_to_pause(importable: ModuleType) -> None:
+    async def scenario(target: FunctionTarget) -> None:
+        await target.trigger(request(target, {"client": "Ada"}, 0))
+        (execution,) = await finished(target)
+        assert execution.status is ExecutionStatus.FAILED
+        outcome = await target.trigger(request(target, {"client": "Bob"}, 1))
+        assert isinstance(outcome, Held)
+        assert "then resume" in outcome.message
+        pause = Health(RetryPolicy()).observe(outcome, 0.0).pause
+        assert pause.startswith("The target takes no more rows: end was not called: ")
+        await target.aclose()
+
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        run(scenario(FunctionTarget(importable.end, executor=executor)))
 
 
 def test_only_what_import_finds_is_importable(importable: ModuleType) -> None:
