@@ -163,4 +163,4 @@ def test_where_no_worker_takes_a_batch_up_the_commands_say_how_to_start_one(
     assert warned.endswith("To have it run: batchkit worker --cluster")
     [batch] = ws.batches()
     assert "nobody; to go on: batchkit worker --cluster" in cli("show", batch.id)[1]
-    assert "start `batchkit worker --cluster` with their target" in cli("doctor")[1]
+    assert "start `batchkit worker --cluster` with their platform and key" in cli("doctor")[1]

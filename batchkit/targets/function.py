@@ -136,7 +136,7 @@ class FunctionTarget:
         return []
 
     async def trigger(self, request: TriggerRequest) -> Outcome:
-        """Triggered at once, queued until there is room; Refused for values that do not fit; Held where nobody calls."""
+        """Triggered at once, queued until there is room; Refused for values that do not fit; Held if nobody calls."""
         problem = self._problem(request)
         if problem is not None:
             return problem
