@@ -61,7 +61,10 @@ class Served:
     def end(self) -> str:
         """What it still said, after Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
-        said, _ = self.process.communicate(timeout=60)
+        assert self.process.stdout is not None
+        # Not by `communicate`, which does not know of what was read ahead of the lines.
+        said = self.process.stdout.read()
+        self.process.wait(60)
         return said
 
 
