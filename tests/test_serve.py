@@ -63,7 +63,8 @@ class Served:
         self.process.send_signal(signal.SIGINT)
         assert self.process.stdout is not None
         # Not by `communicate`, which does not know of what was read ahead of the lines.
-        said = self.process.stdout.read()
+        with self.process.stdout as out:
+            said = out.read()
         self.process.wait(60)
         return said
 
