@@ -379,7 +379,7 @@ class Runner:
             logger.info("%s: nothing is sent for %.1f s. %s", self.batch_id, decision.wait, decision.reason)
             if isinstance(outcome, Wait) and outcome.retry_after is not None:
                 self._account.asked(outcome.message)
-        elif isinstance(outcome, Triggered | Refused):
+        elif isinstance(outcome, Triggered | Refused) and seconds >= self._gate.quiet_until:
             self._reason = ""
 
     def _settled(self, outcomes: list[ItemOutcome]) -> None:

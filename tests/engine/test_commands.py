@@ -211,6 +211,26 @@ def test_nothing_is_sent_before_retry_after(bench) -> None:
     asyncio.run(scenario())
 
 
+def test_why_a_batch_waits_is_said_also_when_another_row_of_the_group_was_taken(bench) -> None:
+    def answer(_, number):
+        return Wait(retry_after=200.0, message="slow down.") if number == 0 else None
+
+    # Both are on their way when the first answer comes.
+    target = ScriptedTarget(answer=answer, latency=0.05)
+
+    async def scenario() -> None:
+        async with bench(target) as b:
+            batch_id = await b.batch(4, max_concurrent=2, batch_interval=60)
+            await b.reaches(batch_id, lambda r: (r.progress.triggered, r.progress.pending) == (1, 3))
+            await b.clock.advance(150)
+            assert "slow down. Next try at" in (await b.record(batch_id)).reason
+            await b.clock.advance(120)
+            record = await b.reaches(batch_id, lambda r: r.status is BatchStatus.COMPLETED)
+            assert record.reason == ""
+
+    asyncio.run(scenario())
+
+
 def test_what_the_target_asks_of_one_batch_holds_for_the_others_on_its_account(bench) -> None:
     asked: list[str] = []
 
