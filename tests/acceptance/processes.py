@@ -5,9 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
+from pathlib import Path
 
 import psutil
 from batches import eventually
@@ -15,7 +19,7 @@ from long_form import FULL
 
 import batchkit as bk
 
-__all__ = ["PATIENCE", "Processes", "requests_later"]
+__all__ = ["PATIENCE", "Processes", "commands", "requests_later"]
 
 #: seconds for a process to do its work, however busy the machine is; it only guards against a hang
 PATIENCE = 1200.0 if FULL else 240.0
@@ -30,6 +34,27 @@ def requests_later(demo: bk.DemoPlatform, count: int) -> None:
     """Return once so many more execute requests have reached the platform."""
     wanted = demo.requests.count + count
     eventually(lambda: demo.requests.count >= wanted)
+
+
+@contextmanager
+def commands(folder: Path, **environment: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """What starts `batchkit ARGS`; all of them end with this. The n-th one writes what it says to out-n.txt."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "batchkit", *arguments]
+        with (folder / f"out-{len(started)}.txt").open("w") as out:
+            process = subprocess.Popen(
+                command, env=os.environ | environment, stdout=out, stderr=subprocess.STDOUT, text=True
+            )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
 
 
 class Processes:

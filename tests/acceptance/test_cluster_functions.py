@@ -15,6 +15,7 @@ from accounts import adds_up
 from batches import create_batch, eventually
 from long_form import FULL
 from postgres_server import PostgresServer
+from processes import commands
 
 import batchkit as bk
 from batchkit.core.execution import LOST
@@ -37,24 +38,9 @@ def store(postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def start(store: str, tmp_path: Path) -> Iterator[Start]:
     """Start `batchkit worker --cluster` for a function, or for what is named."""
-    started: list[subprocess.Popen[str]] = []
-
-    def starter(*which: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "batchkit", "worker", "--cluster", *(which or ("--function", "noting:note"))]
-        environment = os.environ | {
-            "BATCHKIT_STORE": store,
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
-        }
-        with (tmp_path / f"worker-{len(started)}").open("w") as out:
-            process = subprocess.Popen(command, env=environment, stdout=out, stderr=subprocess.STDOUT, text=True)
-        started.append(process)
-        return process
-
-    yield starter
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    with commands(tmp_path, BATCHKIT_STORE=store, PYTHONPATH=path) as starter:
+        yield lambda *which: starter("worker", "--cluster", *(which or ("--function", "noting:note")))
 
 
 @pytest.fixture

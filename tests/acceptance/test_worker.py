@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from batches import eventually
+from processes import commands
 
 import batchkit as bk
 from batchkit.core.suggestion import suggest_mapping
@@ -34,26 +33,14 @@ def demo() -> Iterator[bk.DemoPlatform]:
 @pytest.fixture
 def start(demo: bk.DemoPlatform, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start `batchkit ARGS` on the demo platform and a store of the test's own."""
-    environment = os.environ | {
+    environment = {
         "BATCHKIT_URL": demo.url,
         "BATCHKIT_API_KEY": demo.api_key,
         "BATCHKIT_STORE": str(tmp_path / "runs.sqlite"),
         "XDG_DATA_HOME": str(tmp_path / "data"),
     }
-    started: list[subprocess.Popen[str]] = []
-
-    def starter(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "batchkit", *arguments]
-        with (tmp_path / f"out-{len(started)}.txt").open("w") as out:
-            process = subprocess.Popen(command, env=environment, stdout=out, stderr=subprocess.STDOUT, text=True)
-        started.append(process)
-        return process
-
-    yield starter
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+    with commands(tmp_path, **environment) as starter:
+        yield starter
 
 
 def csv(path: Path, rows: int) -> Path:
