@@ -23,9 +23,9 @@ __all__ = ["Finding", "examine", "versions"]
 
 #: whose versions explain most of what differs between two machines; those not installed are left out
 _PACKAGES = (
-    *("pandas", "httpx", "aiohttp", "sqlalchemy", "psycopg", "procrastinate"),
-    *("anywidget", "ipykernel", "jupyterlab", "voila"),
-)
+    "pandas", "httpx", "aiohttp", "sqlalchemy", "psycopg", "procrastinate", "anywidget", "ipykernel", "jupyterlab",
+    "voila",
+)  # fmt: skip
 #: seconds a write may take before the disk is called slow, and the platform's clock may be off
 _SLOW_WRITE, _CLOCK_OFF = 0.5, 5.0
 #: bytes; less free than this is little

@@ -66,6 +66,12 @@ class Gate:
         until = self._clock.now() + timedelta(seconds=interval - since) - TOLERANCE
         return None if batch.gate_at is not None and until <= batch.gate_at + _SAME else until
 
+    def news(self, batch: BatchRecord | None, *, quiet: bool) -> datetime | None:
+        """Before when no group may start, where the store does not know yet; quiet: what the target asked for is."""
+        late = None if batch is None else self.unknown(batch)
+        asked = self.quiet_until_time() if quiet else None
+        return max((moment for moment in (late, asked) if moment is not None), default=None)
+
     def keep_quiet(self, until: float) -> None:
         """The target wants nothing to be sent before so many seconds since boot."""
         self.quiet_until = max(self.quiet_until, until)

@@ -203,7 +203,7 @@ class Runner:
         pause, self._pause = self._pause, ""
         limit = self._claimable()
         news, self._quiet_is_news = self._quiet_is_news, False
-        until, gate = self._slot() if limit else (None, self._gate_news(quiet=news))
+        until, gate = self._slot() if limit else (None, self._gate.news(self._batch, quiet=news))
         self._own_gate = gate
         try:
             tick = await self._store.tick(
@@ -224,12 +224,6 @@ class Runner:
             self._unsure = bool(limit)
             raise
         return tick
-
-    def _gate_news(self, *, quiet: bool) -> datetime | None:
-        """Before when no group may start, where the store does not know yet; quiet: what the target asked for is."""
-        late = None if self._batch is None else self._gate.unknown(self._batch)
-        asked = self._gate.quiet_until_time() if quiet else None
-        return max((moment for moment in (late, asked) if moment is not None), default=None)
 
     def _news(self) -> str | None:
         """What the batch is to say it waits for; None: what it says already."""
@@ -394,7 +388,7 @@ class Runner:
         self._settler.stop()
         await self._sender.finish()
         try:
-            gate = self._gate_news(quiet=self._quiet_is_news)
+            gate = self._gate.news(self._batch, quiet=self._quiet_is_news)
             if self._sender.outbox or gate is not None:
                 await self._store.tick(self._lease, outcomes=self._sender.outbox, gate=gate)
             await self._store.release(self._lease)
