@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 __all__ = ["LATE", "WAYS", "FaultProxy", "Passage"]
 
@@ -81,6 +82,8 @@ class FaultProxy:
         self.passages: list[Passage] = []
         self.refusals = 0
         self._connections: set[asyncio.StreamWriter] = set()
+        #: of all connections that were taken
+        self._transports: WeakSet[asyncio.WriteTransport] = WeakSet()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._listening: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
@@ -115,6 +118,9 @@ class FaultProxy:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            # What its task has left may still have something to write to somebody who does not read it.
+            for transport in self._transports:
+                transport.abort()
             await asyncio.sleep(0.05)
 
     async def _refuse(self) -> None:
@@ -128,6 +134,7 @@ class FaultProxy:
         await self._listen(self.port)
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._transports.add(writer.transport)
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
